@@ -1,0 +1,86 @@
+"""Output that is complete or absent: written beside its place, then renamed into it."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from reg2rg.errors import InputError
+
+
+@contextmanager
+def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
+    """A folder to write into, which becomes `out` when the block ends well and vanishes when it does not.
+
+    Raises:
+        InputError: if `out` is a file, holds something and `force` is false, or cannot be written.
+    """
+    check_free(out, force)
+    staging = _beside(out, make_folder=True)
+    try:
+        yield staging
+        if out.exists():
+            old = _beside(out, make_folder=True)
+            out.rename(old / "old")
+            staging.rename(out)
+            shutil.rmtree(old)
+        else:
+            staging.rename(out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def staged_file(out: Path) -> Iterator[Path]:
+    """A file path to write to, which becomes `out` when the block ends well and vanishes when it does not."""
+    staging = _beside(out, make_folder=False)
+    try:
+        yield staging
+        staging.replace(out)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+def check_free(out: Path, force: bool = False) -> None:
+    """Raises InputError now, before the work, if `out` could not be written as a folder at its end."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: expected a folder to write into, found a file; choose another --out")
+    if out.is_dir() and not force and any(out.iterdir()):
+        raise InputError(f"{out}: the folder is not empty; choose another --out, or add --force to replace it")
+    parent = next(folder for folder in out.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{out}: cannot write there ({parent} is not a writable folder); choose another --out")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes readable JSON, complete or not at all."""
+    with staged_file(path) as staging:
+        staging.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _beside(out: Path, make_folder: bool) -> Path:
+    try:
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
+        prefix, folder = f".{out.name}.", out.absolute().parent
+        if make_folder:
+            staging = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+            staging.chmod(0o755)
+            return staging
+        # The ending stays last: writers such as nibabel choose the format by it.
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=out.name, dir=folder)
+        os.close(handle)
+        Path(name).chmod(0o644)
+        return Path(name)
+    except OSError as error:
+        raise InputError(f"{out}: cannot write there ({error.strerror}); choose another --out") from error

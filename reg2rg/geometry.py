@@ -1,0 +1,121 @@
+"""Orientation, cropping and resampling, each with its inverse. Pure functions: a record in, a new record out.
+
+Every function takes a Volume or RegionMasks, and gives the same kind back with its affine moved along, so that each
+voxel stays where it is in millimetres.
+"""
+
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from scipy.ndimage import affine_transform
+
+from reg2rg.volume import Box, Grid, RegionMasks, Volume
+
+Gridded = TypeVar("Gridded", Volume, RegionMasks)
+
+CANONICAL = "RAS"
+
+
+def reorient(image: Gridded, orientation: str = CANONICAL) -> Gridded:
+    """Permutes and flips the axes until they grow towards `orientation`; no voxel is interpolated.
+
+    An oblique grid keeps its rotation: the axes nearest to the asked ones are taken. The inverse is
+    ``reorient(result, image.grid.orientation)``.
+
+    >>> stored = Volume(np.arange(24).reshape(2, 3, 4), np.diag([-1.0, -1.0, 2.0, 1.0]))
+    >>> canonical = reorient(stored)
+    >>> stored.grid.orientation, canonical.grid.orientation
+    ('LPS', 'RAS')
+    >>> bool((reorient(canonical, "LPS").array == stored.array).all())
+    True
+    """
+    change = ornt_transform(io_orientation(image.affine), axcodes2ornt(orientation))
+    array = apply_orientation(image.array, change)
+    return image.moved(array, image.affine @ inv_ornt_aff(change, image.array.shape))
+
+
+def mask_box(mask: Bool[np.ndarray, "x y z"]) -> Box | None:
+    """The smallest box around the true voxels, or None if there are none.
+
+    >>> mask = np.zeros((4, 4, 4), bool); mask[1:3, 2, 0] = True
+    >>> mask_box(mask)
+    Box(start_xyz=(1, 2, 0), stop_xyz=(3, 3, 1))
+    """
+    starts, stops = [], []
+    for axis in range(3):
+        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        if hit.size == 0:
+            return None
+        starts.append(int(hit[0]))
+        stops.append(int(hit[-1]) + 1)
+    return Box(tuple(starts), tuple(stops))
+
+
+def crop(image: Gridded, box: Box) -> Gridded:
+    """Cuts the box out; the affine's origin moves to the box's first voxel. Inverse: `paste`."""
+    shift = np.eye(4)
+    shift[:3, 3] = box.start_xyz
+    return image.moved(image.array[box.slices], image.affine @ shift)
+
+
+def paste(piece: Gridded, onto: Gridded) -> Gridded:
+    """Puts a crop back where it came from, by its affine; voxels outside the crop are those of `onto`.
+
+    Raises:
+        ValueError: if the piece is not a crop of the grid of `onto` (other axes, other spacing, outside of it).
+    """
+    offset = np.linalg.solve(onto.affine, piece.affine)
+    start = np.rint(offset[:3, 3]).astype(int)
+    stop = start + piece.array.shape
+    if not np.allclose(offset[:3, :3], np.eye(3), atol=1e-4) or np.abs(offset[:3, 3] - start).max() > 1e-2:
+        raise ValueError("the piece is not on the grid it is pasted onto: resample it first")
+    if (start < 0).any() or (stop > onto.array.shape).any():
+        raise ValueError(f"the piece lies at voxels {start} to {stop}, outside of the grid {onto.array.shape}")
+    array = onto.array.copy()
+    array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] = piece.array
+    return onto.moved(array, onto.affine)
+
+
+def spaced_grid(grid: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
+    """The grid that covers the same block of tissue with another spacing.
+
+    The outer edges of the first voxels coincide; sizes are rounded to the nearest whole voxel, at least one.
+
+    >>> spaced_grid(Grid((10, 10, 10), np.eye(4)), (1.0, 1.0, 3.0)).size_xyz
+    (10, 10, 3)
+    """
+    if min(spacing_mm) <= 0:
+        raise ValueError(f"spacing is positive millimetres, got {spacing_mm}")
+    ratio = np.array(spacing_mm) / np.array(grid.spacing_mm)
+    x, y, z = (max(1, round(n / r)) for n, r in zip(grid.size_xyz, ratio, strict=True))
+    scale = np.diag([*ratio, 1.0])
+    scale[:3, 3] = (ratio - 1) / 2
+    return Grid((x, y, z), grid.affine @ scale)
+
+
+def resample(image: Gridded, grid: Grid, outside: float = 0) -> Gridded:
+    """The image on another grid, by affine: linear for HU, nearest voxel for masks.
+
+    Voxels of `grid` that lie outside the image become `outside` (use `intensity.OUTSIDE_HU` for a CT). The inverse
+    is ``resample(result, image.grid)``, exact up to interpolation.
+    """
+    if image.grid.matches(grid):
+        return image.moved(image.array, grid.affine)
+    to_source = np.linalg.solve(image.affine, grid.affine)
+    is_mask = isinstance(image, RegionMasks)
+    source: Shaped[np.ndarray, "x y z"] = image.array if is_mask else image.array.astype(np.float32, copy=False)
+    matrix, offset = to_source[:3, :3], to_source[:3, 3]
+    if np.allclose(matrix, np.diag(np.diag(matrix)), atol=1e-6):
+        matrix = np.diag(matrix)  # scipy then works axis by axis
+    array = affine_transform(
+        source,
+        matrix,
+        offset,
+        output_shape=grid.size_xyz,
+        order=0 if is_mask else 1,
+        mode="grid-constant",
+        cval=outside,
+    )
+    return image.moved(array, grid.affine)
