@@ -43,14 +43,11 @@ def mask_box(mask: Bool[np.ndarray, "x y z"]) -> Box | None:
     >>> mask_box(mask)
     Box(start_xyz=(1, 2, 0), stop_xyz=(3, 3, 1))
     """
-    starts, stops = [], []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        if hit.size == 0:
-            return None
-        starts.append(int(hit[0]))
-        stops.append(int(hit[-1]) + 1)
-    return Box(tuple(starts), tuple(stops))
+    in_xz = mask.any(axis=1)
+    x, y, z = (np.flatnonzero(hit) for hit in (in_xz.any(axis=1), mask.any(axis=(0, 2)), in_xz.any(axis=0)))
+    if x.size == 0:
+        return None
+    return Box((int(x[0]), int(y[0]), int(z[0])), (int(x[-1]) + 1, int(y[-1]) + 1, int(z[-1]) + 1))
 
 
 def crop(image: Gridded, box: Box) -> Gridded:

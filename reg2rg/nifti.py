@@ -1,0 +1,202 @@
+"""The only reader and writer of NIfTI files.
+
+Arrays are ``x y z`` as stored, affines map voxel indices to millimetres in RAS+ (NIfTI's own convention); slope and
+intercept are applied. nibabel does the parsing, this module says what can be used and what cannot.
+"""
+
+import gzip
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Integer, Shaped
+
+from reg2rg.errors import InputError
+from reg2rg.files import staged_file
+from reg2rg.regions import REGIONS
+from reg2rg.volume import Grid, RegionMasks, Volume
+
+NIFTI_ENDINGS = (".nii.gz", ".nii")
+_MAX_VOXELS = 2**30
+_COMMENT = 6  # NIfTI extension code for plain text
+_KEY_TITLE = "reg2rg region bits"
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """A whole-number label per voxel, as stored; 0 is background."""
+
+    array: Integer[np.ndarray, "x y z"]
+    affine: Shaped[np.ndarray, "4 4"]
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie."""
+        return Grid(self.array.shape, self.affine)
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether the file is called like a NIfTI file."""
+    return path.name.lower().endswith(NIFTI_ENDINGS)
+
+
+def stem(path: Path) -> str:
+    """The file's name without ``.nii`` or ``.nii.gz``.
+
+    >>> stem(Path("a/valid_1_a_1.nii.gz")), stem(Path("1334"))
+    ('valid_1_a_1', '1334')
+    """
+    for ending in NIFTI_ENDINGS:
+        if path.name.lower().endswith(ending):
+            return path.name[: -len(ending)]
+    return path.name
+
+
+def read_volume(path: Path) -> Volume:
+    """Reads a CT in HU, axes and affine as stored.
+
+    Whole-number HU come as int16 (int32 where they do not fit), others as float32.
+
+    Raises:
+        InputError: if the file is missing, not NIfTI, cut off, not three-dimensional, has no spacing or an affine
+            that is no affine, or holds NaN or nothing but one value.
+    """
+    image = _load(path)
+    slope, intercept = image.dataobj.slope, image.dataobj.inter
+    stored = image.get_data_dtype()
+    if stored.kind in "iu" and float(slope).is_integer() and float(intercept).is_integer():
+        array = _read(path, image.dataobj.get_unscaled)
+        if (slope, intercept) != (1, 0):
+            array = array.astype(np.int64) * int(slope) + int(intercept)
+        array = _narrowest(array)
+    else:
+        array = _read(path, lambda: image.get_fdata(dtype=np.float32, caching="unchanged"))
+        if not np.isfinite(array).all():
+            raise InputError(f"{path}: expected HU, found NaN or infinite values; export the CT again")
+    array = array.reshape(array.shape[:3])
+    lowest, highest = array.min(), array.max()
+    if lowest == highest:
+        raise InputError(f"{path}: expected a CT, but all voxels have the value {lowest}; export the CT again")
+    return Volume(array, _grid(path, image).affine)
+
+
+def read_labels(path: Path) -> LabelMap:
+    """Reads a mask or label file, axes and affine as stored.
+
+    Values between the whole numbers, as interpolated masks have them, are rounded half up.
+
+    Raises:
+        InputError: as `read_volume`; a file of zeros is allowed here.
+    """
+    image = _load(path)
+    array = _read(path, lambda: np.asarray(image.dataobj))
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise InputError(f"{path}: expected labels, found NaN or infinite values; export the mask again")
+        array = np.floor(array + 0.5).astype(np.int32)
+    return LabelMap(array.reshape(array.shape[:3]), _grid(path, image).affine)
+
+
+def read_region_masks(path: Path) -> RegionMasks | None:
+    """Reads a ``regions.nii.gz`` as written by `write_region_masks`; None if the file does not carry our key."""
+    image = _load(path)
+    if not any(_KEY_TITLE in str(extension.get_content()) for extension in image.header.extensions):
+        return None
+    labels = read_labels(path)
+    return RegionMasks(labels.array.astype(np.uint16), labels.affine, {region.name: path.name for region in REGIONS})
+
+
+def write_volume(path: Path, volume: Volume) -> None:
+    """Writes a CT on its own grid, complete or not at all; ``.gz`` by the name's ending."""
+    _write(path, nib.Nifti1Image(volume.array, volume.affine))
+
+
+def write_labels(path: Path, array: Integer[np.ndarray, "x y z"], affine: Shaped[np.ndarray, "4 4"]) -> None:
+    """Writes a mask or label array (uint8, int16, uint16...), complete or not at all."""
+    _write(path, nib.Nifti1Image(array, affine))
+
+
+def write_region_masks(path: Path, masks: RegionMasks) -> None:
+    """Writes the bit field (bit k = region k) with its key in a text extension of the header."""
+    image = nib.Nifti1Image(masks.array, masks.affine)
+    key = {_KEY_TITLE: {region.name: region.index for region in REGIONS}}
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(_COMMENT, json.dumps(key).encode()))
+    _write(path, image)
+
+
+def _write(path: Path, image: Any) -> None:
+    image.header.set_xyzt_units("mm")
+    with staged_file(path) as staging:
+        if path.name.lower().endswith(".gz"):
+            # Level 1 is ten times faster than the usual 6 and a few percent larger; mtime 0 keeps files reproducible.
+            with staging.open("wb") as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as packed:
+                image.to_stream(packed)
+        else:
+            with staging.open("wb") as file:
+                image.to_stream(file)
+
+
+def _load(path: Path) -> Any:
+    """The image, its header checked, its voxels not yet read."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with nib.imageglobals.LoggingOutputSuppressor():
+            image = nib.load(path)
+            header = _raw_header(path, type(image))
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: the file is damaged or cut off ({error}); copy it again") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: no permission to read it") from error
+    except Exception as error:  # nibabel raises many kinds for bytes that are no header
+        raise InputError(f"{path}: expected a NIfTI file (.nii or .nii.gz), could not read it as one") from error
+    if not isinstance(image, nib.Nifti1Pair):
+        raise InputError(f"{path}: expected a NIfTI file, found {type(image).__name__}; convert it first")
+    shape = image.shape
+    if len(shape) < 3 or any(n != 1 for n in shape[3:]):
+        raise InputError(f"{path}: expected one 3D volume, found {len(shape)} axes of {shape}; give one time point")
+    if any(n < 1 for n in shape) or np.prod(shape, dtype=float) > _MAX_VOXELS:
+        raise InputError(f"{path}: expected at most {_MAX_VOXELS} voxels, the header says {shape}")
+    if image.get_data_dtype().kind not in "iuf":
+        raise InputError(f"{path}: expected one number per voxel, found {image.get_data_dtype()}")
+    spacing = header["pixdim"][1:4]
+    if not (np.isfinite(spacing).all() and (spacing != 0).all()):
+        raise InputError(f"{path}: expected a voxel spacing in mm, the header says {spacing.tolist()}")
+    return image
+
+
+def _raw_header(path: Path, kind: type) -> Any:
+    """The header as the bytes say it: nibabel's own silently turns a spacing of 0 into 1."""
+    header_class = getattr(kind, "header_class", nib.Nifti1Header)
+    if not issubclass(header_class, nib.Nifti1Header):
+        header_class = nib.Nifti1Header
+    with nib.openers.ImageOpener(str(path)) as file:
+        return header_class(file.read(header_class.sizeof_hdr), check=False)
+
+
+def _read(path: Path, read: Any) -> np.ndarray:
+    try:
+        return np.asarray(read())
+    except (EOFError, zlib.error, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise InputError(f"{path}: the file is damaged or cut off ({reason}); copy it again") from error
+
+
+def _grid(path: Path, image: Any) -> Grid:
+    try:
+        return Grid(image.shape[:3], image.affine)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; export the file again") from error
+
+
+def _narrowest(array: np.ndarray) -> np.ndarray:
+    """Whole numbers as int16 where they fit, so that a CT is held in two bytes a voxel."""
+    if array.dtype == np.int16 or array.dtype.itemsize == 1:
+        return array.astype(np.int16, copy=False)
+    limits = np.iinfo(np.int16)
+    fits = limits.min <= array.min() and array.max() <= limits.max
+    return array.astype(np.int16 if fits else np.int32)
