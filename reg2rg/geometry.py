@@ -43,8 +43,8 @@ def mask_box(mask: Bool[np.ndarray, "x y z"]) -> Box | None:
     >>> mask_box(mask)
     Box(start_xyz=(1, 2, 0), stop_xyz=(3, 3, 1))
     """
-    in_xz = mask.any(axis=1)
-    x, y, z = (np.flatnonzero(hit) for hit in (in_xz.any(axis=1), mask.any(axis=(0, 2)), in_xz.any(axis=0)))
+    in_xy = np.any(mask, axis=2)
+    x, y, z = (np.flatnonzero(hit) for hit in (in_xy.any(axis=1), in_xy.any(axis=0), np.any(mask, axis=(0, 1))))
     if x.size == 0:
         return None
     return Box((int(x[0]), int(y[0]), int(z[0])), (int(x[-1]) + 1, int(y[-1]) + 1, int(z[-1]) + 1))

@@ -1,12 +1,11 @@
 """Voxels that know where they are: Volume, RegionMasks, Study.
 
-Axes are ``x y z`` in array order. An affine is 4x4, maps voxel indices to millimetres in RAS+ (
-left to right, posterior to anterior, inferior to superior), and travels with its array: whoever crops,
-flips or resamples an array gives back a new record whose affine has moved with it.
+Axes are ``x y z`` in array order. An affine is 4x4, maps voxel indices to millimetres in RAS+ (left to
+right, posterior to anterior, inferior to superior), and travels with its array: whoever crops, flips or resamples an
+array gives back a new record whose affine has moved with it.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Shaped
@@ -111,7 +110,7 @@ class Volume:
         """Where the voxels lie."""
         return Grid(self.array.shape, self.affine)
 
-    def moved(self, array: Shaped[np.ndarray, "x2 y2 z2"], affine: Shaped[np.ndarray, "4 4"]) -> Self:
+    def moved(self, array: Shaped[np.ndarray, "x2 y2 z2"], affine: Shaped[np.ndarray, "4 4"]) -> "Volume":
         """The same record with another array on another grid."""
         return replace(self, array=array, affine=affine)
 
@@ -144,7 +143,7 @@ class RegionMasks:
         masks: dict[str, Bool[np.ndarray, "x y z"]],
         affine: Shaped[np.ndarray, "4 4"],
         sources: dict[str, str] | None = None,
-    ) -> Self:
+    ) -> "RegionMasks":
         """Builds the bit field from one boolean array per region name.
 
         >>> masks = RegionMasks.from_masks({"lung": np.ones((2, 2, 2), bool)}, np.eye(4))
@@ -177,7 +176,7 @@ class RegionMasks:
         """The region's volume in millilitres."""
         return float(np.count_nonzero(self.array & np.uint16(get_region(name).bit))) * self.grid.voxel_ml
 
-    def moved(self, array: Shaped[np.ndarray, "x2 y2 z2"], affine: Shaped[np.ndarray, "4 4"]) -> Self:
+    def moved(self, array: Shaped[np.ndarray, "x2 y2 z2"], affine: Shaped[np.ndarray, "4 4"]) -> "RegionMasks":
         """The same record with another array on another grid."""
         return replace(self, array=array, affine=affine)
 
