@@ -1,0 +1,1 @@
+"""What a report leaves in its folder, one file per format."""

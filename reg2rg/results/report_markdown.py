@@ -1,0 +1,22 @@
+"""``report.md``: the report to read in a terminal or a repository."""
+
+from reg2rg.report import DISCLAIMER, Report
+
+
+def report_to_markdown(report: Report) -> str:
+    """The report with its regions in prompt order, each with what the model recognized it as."""
+    size = " x ".join(str(n) for n in report.size_xyz)
+    spacing = " x ".join(f"{mm:.4g}" for mm in report.spacing_mm)
+    lines = [f"# Report of {report.study_id}", "", f"> {DISCLAIMER}"]
+    if report.model.notice:
+        lines += [">", f"> {report.model.notice}"]
+    lines += ["", f"CT of {size} voxels at {spacing} mm ({report.orientation}); model `{report.model.name}`.", ""]
+    for region in report.regions:
+        lines += [f"## {region.name}", "", region.text or "*The model wrote nothing about this region.*", ""]
+        recognition = "agrees" if region.agrees else f"**the model took it for: {region.recognized_as or 'nothing'}**"
+        lines += [f"<sub>region {region.index}, {region.volume_ml:.0f} ml, mask from {region.mask_source}; "]
+        lines[-1] += f"recognized as {region.recognized_as or 'nothing'}: {recognition}</sub>"
+        lines += [""]
+    if report.warnings:
+        lines += ["## Warnings", "", *(f"- {warning}" for warning in report.warnings), ""]
+    return "\n".join(lines)
