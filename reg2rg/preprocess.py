@@ -29,6 +29,8 @@ class StudyCrops:
         regions: names of the regions that can be encoded, in the order of the ten; the region axis of the arrays.
         textures: HU inside each region's own box, windowed to -1..1.
         masks: 0..1, each region's share of every voxel of the image's grid.
+        image_box: the voxels of the study that the image and the masks show.
+        boxes: the voxels of the study that each texture shows.
         warnings: which regions with a mask could not be encoded, and why.
     """
 
@@ -36,12 +38,20 @@ class StudyCrops:
     regions: tuple[str, ...]
     textures: Float32[np.ndarray, "region x y z"]
     masks: Float32[np.ndarray, "region x y z"]
+    image_box: Box
+    boxes: tuple[Box, ...]
     warnings: tuple[str, ...] = ()
 
     def ordered(self, regions: tuple[str, ...]) -> "StudyCrops":
         """The same crops with the regions in another order (the order of the prompt)."""
         rows = [self.regions.index(name) for name in regions]
-        return replace(self, regions=regions, textures=self.textures[rows], masks=self.masks[rows])
+        return replace(
+            self,
+            regions=regions,
+            textures=self.textures[rows],
+            masks=self.masks[rows],
+            boxes=tuple(self.boxes[row] for row in rows),
+        )
 
 
 def crop_study(
@@ -68,7 +78,7 @@ def crop_study(
     body = _box(extents, _TISSUE)
     if body is None:
         raise InputError(f"{study.study_id}: expected a CT in HU, but no voxel is above air ({AIR_HU} HU)")
-    regions, textures, masks, warnings = [], [], [], []
+    regions, textures, masks, boxes, warnings = [], [], [], [], []
     for name in study.masks.present:
         bit = np.uint16(next(region.bit for region in REGIONS if region.name == name))
         box = _box(extents, bit)
@@ -78,12 +88,13 @@ def crop_study(
         inside = (study.masks.array[box.slices] & bit) != 0
         texture = np.where(inside, hu[box.slices], np.float32(outside_hu)).astype(np.float32, copy=False)
         regions.append(name)
+        boxes.append(box)
         textures.append(window.scale(area_resize(texture, size_xyz)))
         masks.append(area_resize((study.masks.array[body.slices] & bit) != 0, size_xyz))
     if not regions:
         raise InputError(f"{study.study_id}: no region to report on: every mask is empty or holds only air")
     image = window.scale(area_resize(hu[body.slices], size_xyz))
-    return StudyCrops(image, tuple(regions), np.stack(textures), np.stack(masks), tuple(warnings))
+    return StudyCrops(image, tuple(regions), np.stack(textures), np.stack(masks), body, tuple(boxes), tuple(warnings))
 
 
 def area_resize(

@@ -39,6 +39,8 @@ def test_crops_equal_the_published_pipeline() -> None:
     outputs = {"vision.image": crops.image}
     for name, texture, mask in zip(crops.regions, crops.textures, crops.masks, strict=True):
         outputs |= {f"vision.{name}": texture, f"mask.{name}": mask}
+    for name, box in (("image", crops.image_box), *zip(crops.regions, crops.boxes, strict=True)):
+        assert [list(box.start_xyz), list(box.stop_xyz)] == facts[f"vision.{name}"]["crop_box_half_open"]
     for name, output in outputs.items():
         stored = golden[name.replace("mask.", "masks_out.")]
         np.testing.assert_allclose(output[STORED_SLICES], stored, atol=2e-6, err_msg=name)
@@ -119,6 +121,7 @@ def test_ordered_moves_regions_with_their_crops() -> None:
     turned = crops.ordered(("trachea and bronchie", "heart", "lung"))
     np.testing.assert_array_equal(turned.textures[1], crops.textures[0])
     np.testing.assert_array_equal(turned.masks[0], crops.masks[2])
+    assert turned.boxes[1] == crops.boxes[0]
 
 
 def test_model_spacing_keeps_places_in_millimetres() -> None:
