@@ -1,0 +1,327 @@
+"""Every size of the model, as frozen records that go to JSON and back. Imports no torch.
+
+The published sizes, and those of the small models, are values of these records: see `reg2rg.model.build`.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from reg2rg.errors import InputError
+from reg2rg.intensity import HUWindow
+
+FORMAT = "reg2rg.model/1"
+"""Written into config.json, so that no other program's config.json is taken for ours."""
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """Which token id means what.
+
+    Ids run: text; image open, image close; region open, region close; the image's latents; then, for each region
+    *slot* (the region's position in the prompt, not its name), its latents and one mask token.
+
+    >>> layout = TokenLayout(text=32000, latents=32, regions=10)
+    >>> layout.image_open, layout.region_close, layout.image, layout.region(1), layout.size
+    (32000, 32003, range(32004, 32036), range(32069, 32102), 32366)
+    """
+
+    text: int
+    latents: int
+    regions: int
+
+    @property
+    def image_open(self) -> int:
+        """The token before the image's latents."""
+        return self.text
+
+    @property
+    def image_close(self) -> int:
+        """The token after the image's latents."""
+        return self.text + 1
+
+    @property
+    def region_open(self) -> int:
+        """The token before a region's tokens."""
+        return self.text + 2
+
+    @property
+    def region_close(self) -> int:
+        """The token after a region's tokens."""
+        return self.text + 3
+
+    @property
+    def image(self) -> range:
+        """The image's latents."""
+        return range(self.text + 4, self.text + 4 + self.latents)
+
+    @property
+    def tokens_per_region(self) -> int:
+        """A region's latents and its mask token."""
+        return self.latents + 1
+
+    def region(self, slot: int) -> range:
+        """The tokens of the region in this slot: its latents, then its mask token."""
+        start = self.image.stop + slot * self.tokens_per_region
+        return range(start, start + self.tokens_per_region)
+
+    @property
+    def size(self) -> int:
+        """Number of ids."""
+        return self.image.stop + self.regions * self.tokens_per_region
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """Sizes of a 3D vision transformer.
+
+    Attributes:
+        patch_size_xyz: voxels of a patch along each axis.
+        position_rows_xyz: rows of the position table of each axis; a multiple of the number of patches along it.
+        channels: copies of the one input channel that the patch embedding reads.
+        width: size of a token; a third of it belongs to each axis's position table.
+        depth: number of blocks.
+        heads: attention heads per block.
+        head_dim: size of one head.
+        mlp_width: hidden size of a block's MLP.
+        dropout: probability, after the positions and throughout the blocks.
+    """
+
+    patch_size_xyz: tuple[int, int, int]
+    position_rows_xyz: tuple[int, int, int]
+    channels: int
+    width: int
+    depth: int
+    heads: int
+    head_dim: int
+    mlp_width: int
+    dropout: float
+
+    def __post_init__(self) -> None:
+        _check_positive(self)
+        _check_probability("dropout", self.dropout)
+        if self.width % 3:
+            raise InputError(f"width: expected a multiple of 3 (a third for each axis's positions), got {self.width}")
+
+
+@dataclass(frozen=True)
+class PerceiverConfig:
+    """Sizes of the perceiver resampler; its width is that of the vision transformer.
+
+    Attributes:
+        latents: tokens it makes of a crop.
+        depth: number of layers.
+        heads: attention heads per layer.
+        head_dim: size of one head.
+        mlp_width: hidden size of a layer's MLP.
+    """
+
+    latents: int
+    depth: int
+    heads: int
+    head_dim: int
+    mlp_width: int
+
+    def __post_init__(self) -> None:
+        _check_positive(self)
+
+
+@dataclass(frozen=True)
+class LoRAConfig:
+    """Low-rank adapters on the language model (Hu et al. 2021): ``W x + (alpha / rank) B A dropout(x)``.
+
+    Attributes:
+        rank: rows of A.
+        alpha: scale of the adapter's output.
+        dropout: probability on the adapter's input.
+        targets: names of the linear layers that get an adapter.
+    """
+
+    rank: int
+    alpha: int
+    dropout: float
+    targets: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_positive(self)
+        _check_probability("dropout", self.dropout)
+        if not self.targets:
+            raise InputError("targets: expected the names of the layers that get an adapter, got none")
+
+
+@dataclass(frozen=True)
+class LanguageConfig:
+    """How the language model is made.
+
+    Attributes:
+        architecture: the configuration of a Hugging Face causal language model, as its config.json says it; the key
+            ``model_type`` chooses the architecture.
+        lora: the adapters on it, or None.
+    """
+
+    architecture: dict[str, Any]
+    lora: LoRAConfig | None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.architecture.get("model_type"), str):
+            raise InputError(
+                "architecture: expected the config.json of a Hugging Face language model, "
+                f"found no model_type among its {len(self.architecture)} keys"
+            )
+
+
+@dataclass(frozen=True)
+class Reg2RGConfig:
+    """Everything that decides the model's shapes and how its input is prepared.
+
+    Attributes:
+        crop_size_xyz: voxels of every crop and mask the model sees, along each axis.
+        window: the HU that are kept; low becomes -1, high +1.
+        outside_hu: HU of the voxels of a texture crop that lie outside its region.
+        grid_spacing_mm: spacing to which a scan is brought before cropping, or None to leave it as scanned.
+        vision: the transformer that reads texture crops and the whole image.
+        perceiver: what condenses its patches to a few latents.
+        mask_encoder: the transformer that reads region masks.
+        language: the language model.
+        max_regions: region slots of a prompt.
+        text_vocabulary_size: ids of the tokenizer without our special tokens.
+    """
+
+    crop_size_xyz: tuple[int, int, int]
+    window: HUWindow
+    outside_hu: float
+    grid_spacing_mm: tuple[float, float, float] | None
+    vision: ViTConfig
+    perceiver: PerceiverConfig
+    mask_encoder: ViTConfig
+    language: LanguageConfig
+    max_regions: int
+    text_vocabulary_size: int
+
+    def __post_init__(self) -> None:
+        _check_positive(self)
+        if self.grid_spacing_mm is not None and not all(0 < spacing < math.inf for spacing in self.grid_spacing_mm):
+            raise InputError(f"grid_spacing_mm: expected positive lengths, got {self.grid_spacing_mm}")
+        if self.mask_encoder.channels != 1:
+            raise InputError(f"mask_encoder.channels: a mask has 1 channel, got {self.mask_encoder.channels}")
+        for name, vit in (("vision", self.vision), ("mask_encoder", self.mask_encoder)):
+            for axis, size, patch, rows in zip(
+                "xyz", self.crop_size_xyz, vit.patch_size_xyz, vit.position_rows_xyz, strict=True
+            ):
+                if size % patch:
+                    raise InputError(
+                        f"{name}.patch_size_xyz: patches of {patch} do not fill the crop's {size} in {axis}"
+                    )
+                if rows % (size // patch):
+                    raise InputError(
+                        f"{name}.position_rows_xyz: {rows} rows for {size // patch} patches in {axis}; "
+                        "expected a multiple"
+                    )
+
+    @property
+    def tokens(self) -> TokenLayout:
+        """Which token id means what."""
+        return TokenLayout(self.text_vocabulary_size, self.perceiver.latents, self.max_regions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as JSON values; inverse of `from_dict`."""
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The configuration from JSON values.
+
+        Raises:
+            InputError: if a key is unknown or missing, or a value cannot be used; the message names the key.
+        """
+        found = values.get("format")
+        if found != FORMAT:
+            raise InputError(f"expected a reg2rg model ('format': {FORMAT!r}), got 'format': {found!r}")
+        return _read(cls, {key: value for key, value in values.items() if key != "format"}, "")
+
+
+def load_config(path: Path) -> Reg2RGConfig:
+    """Reads a config.json.
+
+    Raises:
+        InputError: if there is none, it is not JSON, or `Reg2RGConfig.from_dict` refuses it.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: expected a model's configuration, cannot read it ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON, found something else ({error})") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected a JSON object, found a {type(values).__name__}")
+    try:
+        return Reg2RGConfig.from_dict(values)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _read(kind: Any, value: Any, name: str) -> Any:
+    """The JSON value as an instance of an annotation: a record, a tuple, an optional, a dict, a number, a text."""
+    if dataclasses.is_dataclass(kind):
+        return _read_record(kind, value, name)
+    if isinstance(kind, types.UnionType):
+        (inner,) = (choice for choice in typing.get_args(kind) if choice is not types.NoneType)
+        return None if value is None else _read(inner, value, name)
+    if typing.get_origin(kind) is tuple:
+        return _read_tuple(typing.get_args(kind), value, name)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    plain = typing.get_origin(kind) or kind
+    if not isinstance(value, plain) or isinstance(value, bool):
+        raise InputError(f"{name}: expected {_NOUNS[plain]}, got {value!r}")
+    return value
+
+
+def _read_record(kind: Any, value: Any, name: str) -> Any:
+    prefix = f"{name}." if name else ""
+    if not isinstance(value, dict):
+        raise InputError(f"{name}: expected an object, got {value!r}")
+    annotations = typing.get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]
+    unknown, missing = sorted(value.keys() - names), [key for key in names if key not in value]
+    if unknown:
+        raise InputError(f"{prefix}{unknown[0]}: unknown key; expected {', '.join(names)}")
+    if missing:
+        raise InputError(f"{prefix}{missing[0]}: missing key")
+    fields = {key: _read(annotations[key], value[key], prefix + key) for key in names}
+    try:
+        return kind(**fields)
+    except ValueError as error:
+        raise InputError(f"{prefix}{error}") from error
+
+
+def _read_tuple(kinds: tuple[Any, ...], value: Any, name: str) -> Any:
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{name}: expected a list, got {value!r}")
+    if kinds[-1] is Ellipsis:
+        kinds = (kinds[0],) * len(value)
+    if len(value) != len(kinds):
+        raise InputError(f"{name}: expected {len(kinds)} values, got {value!r}")
+    return tuple(_read(kind, item, name) for kind, item in zip(kinds, value, strict=True))
+
+
+_NOUNS = {int: "a whole number", float: "a number", str: "a text", dict: "an object"}
+
+
+def _check_positive(record: Any) -> None:
+    """Every whole number of a record is a size or a count, alone or in a tuple: at least 1."""
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(number, int) and number < 1 for number in numbers):
+            raise InputError(f"{field.name}: expected whole numbers from 1, got {value!r}")
+
+
+def _check_probability(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise InputError(f"{name}: expected a probability from 0 to below 1, got {value}")

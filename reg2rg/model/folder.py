@@ -1,0 +1,123 @@
+"""A model's folder: ``config.json`` and ``model.safetensors``, or several such files with an index.
+
+Nothing here executes what a file says: safetensors holds numbers only, and pickles are refused.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from reg2rg.errors import InputError
+from reg2rg.files import staged_file, write_json
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+CONFIG = "config.json"
+MAX_SHARD_BYTES = 5_000_000_000
+
+
+def write_tensors(folder: Path, tensors: Mapping[str, Tensor], max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
+    """Writes the tensors as one safetensors file, or as several with an index; replaces the folder's former weights.
+
+    A tensor that lies in a mapped file is copied from it as it is written, so that no more is in memory than the
+    pages the system keeps of that file.
+    """
+    shards = _split(tensors, max_shard_bytes)
+    names = (
+        [WEIGHTS]
+        if len(shards) == 1
+        else [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
+    )
+    for name, shard in zip(names, shards, strict=True):
+        with staged_file(folder / name) as path:
+            save_file({key: tensors[key].detach().contiguous() for key in shard}, path, metadata={"format": "pt"})
+    if len(shards) > 1:
+        weight_map = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
+        total = sum(tensor.nbytes for tensor in tensors.values())
+        write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
+    else:
+        (folder / INDEX).unlink(missing_ok=True)
+    for stale in set(folder.glob("model*.safetensors")) - {folder / name for name in names}:
+        stale.unlink()
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """The folder's tensors by name, mapped from their files rather than read.
+
+    Raises:
+        InputError: if the folder, its weights or a file of them is missing or broken.
+    """
+    tensors: dict[str, Tensor] = {}
+    for path in _weight_files(folder):
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors.update((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise InputError(
+                f"{path}: expected a safetensors file, cannot read it ({error}); fetch it again"
+            ) from error
+    return tensors
+
+
+def check_names(found: Iterable[str], expected: Iterable[str], source: Path) -> None:
+    """Raises InputError, naming the first few, if tensors are missing or left over."""
+    found, expected = set(found), set(expected)
+    for names, verdict in ((expected - found, "missing"), (found - expected, "left over")):
+        if names:
+            raise InputError(f"{source}: {len(names)} tensors are {verdict}: {_first(names)}")
+
+
+def check_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: Path) -> None:
+    """Raises InputError, naming the first few, if tensors of the same name have other shapes."""
+    wrong = [
+        f"{name} is {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if found[name].shape != tensor.shape
+    ]
+    if wrong:
+        raise InputError(f"{source}: {len(wrong)} tensors have another shape than config.json says: {_first(wrong)}")
+
+
+def _first(items: Iterable[str], count: int = 3) -> str:
+    items = sorted(items)
+    return ", ".join(items[:count]) + (", ..." if len(items) > count else "")
+
+
+def _split(tensors: Mapping[str, Tensor], max_shard_bytes: int) -> list[list[str]]:
+    """Names in their order, in groups of at most so many bytes (or one tensor)."""
+    shards: list[list[str]] = [[]]
+    size = 0
+    for name, tensor in tensors.items():
+        if shards[-1] and size + tensor.nbytes > max_shard_bytes:
+            shards.append([])
+            size = 0
+        shards[-1].append(name)
+        size += tensor.nbytes
+    return shards
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: expected a model's folder, found none")
+    if (folder / INDEX).is_file():
+        try:
+            names = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{folder / INDEX}: expected an index of weight files; fetch it again") from error
+    else:
+        names = [WEIGHTS]
+    paths = [folder / Path(name).name for name in names]
+    for path in paths:
+        if not path.is_file():
+            pickles = sorted(folder.glob("*.bin")) + sorted(folder.glob("*.pt")) + sorted(folder.glob("*.pth"))
+            if pickles:
+                raise InputError(
+                    f"{pickles[0]}: a pickle, which can run code, where {WEIGHTS} is due; "
+                    "bring it into our format with `reg2rg convert`"
+                )
+            raise InputError(f"{path}: expected the model's weights, found no such file")
+    return paths

@@ -1,0 +1,318 @@
+"""Reg2RG: CT crops and region masks in, a report out in which each sentence belongs to a region.
+
+Chen, Bie, Jin, Chen: "Large Language Model with Region-guided Referring and Grounding for CT Report Generation", IEEE
+TMI 2025. Each region goes to the language model as a texture crop (what is there: vision transformer, perceiver,
+projection) and a mask token (where and how large it is: mask encoder, projection), after the same for the whole image.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from reg2rg.errors import InputError
+from reg2rg.files import write_json
+from reg2rg.model import folder as model_folder
+from reg2rg.model.config import Reg2RGConfig, load_config
+from reg2rg.model.mask_encoder import MaskEncoder
+from reg2rg.model.perceiver import Perceiver
+from reg2rg.model.splice import splice, text_ids
+from reg2rg.model.vit3d import ViT3D
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What the encoders make of a batch of studies, ready to be put into their prompts.
+
+    Attributes:
+        image_tokens: latents of each study's whole image.
+        texture_tokens: latents of the present regions of all studies, packed one study after another, in prompt order.
+        mask_tokens: one token per present region, in the same order.
+        region_counts: how many regions each study has.
+    """
+
+    image_tokens: Float[Tensor, "batch latent embedding"]
+    texture_tokens: Float[Tensor, "region latent embedding"]
+    mask_tokens: Float[Tensor, "region embedding"]
+    region_counts: tuple[int, ...]
+
+
+class Prediction(NamedTuple):
+    """What `Reg2RG.forward` gives.
+
+    Attributes:
+        loss: mean cross-entropy of the labelled tokens, each predicted from what stands before it; None without labels.
+        logits: scores of the next token, over the text vocabulary.
+    """
+
+    loss: Float[Tensor, ""] | None
+    logits: Float[Tensor, "batch token text"]
+
+
+class Reg2RG(nn.Module):
+    """The model. Its parts are built outside (`reg2rg.model.build`) and handed in.
+
+    Images, textures and masks are ``x y z`` arrays of `config.crop_size_xyz`: scans and texture crops with HU scaled
+    by `config.window`, masks as the share of each voxel (0 to 1) that lies in the region. `region_counts` says how
+    many regions each study of a batch has; their textures and masks are packed one study after another, in the order
+    of the prompt's slots. A region that a study lacks is not there at all.
+    """
+
+    language: Any
+    """A Hugging Face causal language model; as a plain Module, its methods would pass for tensors."""
+
+    def __init__(
+        self,
+        config: Reg2RGConfig,
+        vision: ViT3D,
+        perceiver: Perceiver,
+        project_crops: nn.Linear,
+        mask_encoder: MaskEncoder,
+        project_masks: nn.Linear,
+        language: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = vision
+        self.perceiver = perceiver
+        self.project_crops = project_crops
+        self.mask_encoder = mask_encoder
+        self.project_masks = project_masks
+        self.language = language
+        self.image_brackets = nn.Parameter(torch.empty(2, project_crops.out_features))
+        self.region_brackets = nn.Parameter(torch.empty(2, project_crops.out_features))
+        for brackets in (self.image_brackets, self.region_brackets):
+            nn.init.normal_(brackets, std=0.02)
+
+    def encode_crops(self, crops: Float[Tensor, "crop x y z"]) -> Float[Tensor, "crop latent embedding"]:
+        """Texture crops, or whole images, as latents in the language model's width."""
+        patches = self.vision(self._checked(crops).to(_dtype(self.vision)))
+        return self.project_crops(self.perceiver(patches.to(_dtype(self.perceiver))))
+
+    def encode_masks(self, masks: Float[Tensor, "region x y z"]) -> Float[Tensor, "region embedding"]:
+        """Region masks as one token each in the language model's width."""
+        return self.project_masks(self.mask_encoder(self._checked(masks).to(_dtype(self.mask_encoder))))
+
+    def encode(
+        self,
+        images: Float[Tensor, "batch x y z"],
+        textures: Float[Tensor, "region x y z"],
+        masks: Float[Tensor, "region x y z"],
+        region_counts: Sequence[int],
+    ) -> Features:
+        """Everything there is to see of a batch of studies; images and textures pass the encoder together."""
+        latents = self.encode_crops(torch.cat([images, textures]))
+        return Features(latents[: len(images)], latents[len(images) :], self.encode_masks(masks), tuple(region_counts))
+
+    def splice(
+        self,
+        token_ids: Int[Tensor, "batch token"],
+        image_tokens: Float[Tensor, "batch latent embedding"],
+        texture_tokens: Float[Tensor, "region latent embedding"],
+        mask_tokens: Float[Tensor, "region embedding"],
+        region_counts: Sequence[int],
+    ) -> Float[Tensor, "batch token embedding"]:
+        """Embeddings of prompts whose images and regions are encoded already, in the language model's dtype.
+
+        Raises:
+            ValueError: if an id is out of range, or names a region slot that its study does not fill.
+        """
+        layout = self.config.tokens
+        text = self.language.get_input_embeddings()(text_ids(token_ids, layout))
+        brackets = torch.cat([self.image_brackets, self.region_brackets])
+        regions = torch.cat([texture_tokens, mask_tokens[:, None]], dim=1)
+        return splice(token_ids, text, brackets, image_tokens, regions, region_counts, layout)
+
+    def embed(
+        self,
+        token_ids: Int[Tensor, "batch token"],
+        images: Float[Tensor, "batch x y z"],
+        textures: Float[Tensor, "region x y z"],
+        masks: Float[Tensor, "region x y z"],
+        region_counts: Sequence[int],
+    ) -> Float[Tensor, "batch token embedding"]:
+        """Embeddings of prompts, from voxels: `encode`, then `splice`."""
+        return self._embed_features(token_ids, self.encode(images, textures, masks, region_counts))
+
+    def forward(
+        self,
+        token_ids: Int[Tensor, "batch token"],
+        attention_mask: Int[Tensor, "batch token"],
+        labels: Int[Tensor, "batch token"] | None = None,
+        *,
+        images: Float[Tensor, "batch x y z"] | None = None,
+        textures: Float[Tensor, "region x y z"] | None = None,
+        masks: Float[Tensor, "region x y z"] | None = None,
+        region_counts: Sequence[int] | None = None,
+        features: Features | None = None,
+    ) -> Prediction:
+        """Scores of each next token, and the loss on the labelled ones.
+
+        Takes either voxels (`images`, `textures`, `masks`, `region_counts`) or `features` made of them before.
+
+        Args:
+            token_ids: prompts and their answers, padded on the right.
+            attention_mask: 1 for tokens to attend to, 0 for padding.
+            labels: the ids to be predicted, -100 where nothing is to be learned; not shifted.
+            images: each study's whole image.
+            textures: texture crops of the present regions.
+            masks: masks of the present regions.
+            region_counts: regions of each study.
+            features: in place of the four above.
+        """
+        if features is None:
+            if images is None or textures is None or masks is None or region_counts is None:
+                raise TypeError("forward needs images, textures, masks and region_counts, or features in their place")
+            features = self.encode(images, textures, masks, region_counts)
+        embeddings = self._embed_features(token_ids, features)
+        output = self.language(inputs_embeds=embeddings, attention_mask=attention_mask, labels=labels, use_cache=False)
+        return Prediction(output.loss, output.logits)
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        features: Features,
+        *,
+        eos_id: int,
+        max_new_tokens: int = 500,
+        do_sample: bool = False,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        top_k: int | None = None,
+        seed: int = 0,
+    ) -> list[list[int]]:
+        """Writes on from each prompt, greedily unless asked to sample.
+
+        Prompts of different lengths are padded on the left, so that a batch gives what each study gives alone.
+
+        Args:
+            prompts: token ids of each study's prompt.
+            features: the studies' images and regions, by `encode`.
+            eos_id: the token that ends a report.
+            max_new_tokens: where to stop a report that does not end.
+            do_sample: draw the next token instead of taking the likeliest.
+            temperature: divides the scores before drawing.
+            top_p: draw among the likeliest tokens that together reach this probability.
+            top_k: draw among this many likeliest tokens; None for all.
+            seed: of the drawing; the global random state is left as it was.
+
+        Returns:
+            the new ids of each study, its end token included; a list without it was stopped at `max_new_tokens`.
+        """
+        from transformers import GenerationConfig
+
+        device = self.image_brackets.device
+        length = max(len(prompt) for prompt in prompts)
+        token_ids = torch.tensor([[0] * (length - len(prompt)) + list(prompt) for prompt in prompts], device=device)
+        attention_mask = torch.tensor(
+            [[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device
+        )
+        sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k or 0} if do_sample else {}
+        config = GenerationConfig(
+            max_new_tokens=max_new_tokens, eos_token_id=eos_id, pad_token_id=eos_id, do_sample=do_sample, **sampling
+        )
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            rows = self.language.generate(
+                inputs_embeds=self._embed_features(token_ids, features),
+                attention_mask=attention_mask,
+                generation_config=config,
+            ).tolist()
+        return [row[: row.index(eos_id) + 1] if eos_id in row else row for row in rows]
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Writes config.json and the weights, the language model's included; other files in the folder stay.
+
+        Inverse of `from_pretrained`.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        model_folder.write_tensors(folder, unique_tensors(self))
+        write_json(folder / model_folder.CONFIG, self.config.to_dict())
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, dtype: torch.dtype | None = None, device: str = "cpu") -> "Reg2RG":
+        """Reads a model from its folder, ready to generate (in evaluation mode).
+
+        Args:
+            folder: what `save_pretrained` or `reg2rg convert` wrote.
+            dtype: of all weights; None for each as it was saved.
+            device: where the weights go.
+
+        Raises:
+            InputError: if the folder holds no such model, or its tensors are missing, left over, broken or of the
+                wrong shape; a pickle is never read.
+        """
+        from transformers.initialization import no_init_weights
+
+        from reg2rg.model.build import build_model
+
+        tensors = model_folder.read_tensors(folder)
+        config = load_config(folder / model_folder.CONFIG)
+        with no_init_weights():
+            model = build_model(config)
+        model.language.tie_weights()
+        load_tensors(model, tensors, folder, dtype, device)
+        return model.to(device).eval()
+
+    def _embed_features(
+        self, token_ids: Int[Tensor, "batch token"], features: Features
+    ) -> Float[Tensor, "batch token embedding"]:
+        return self.splice(
+            token_ids, features.image_tokens, features.texture_tokens, features.mask_tokens, features.region_counts
+        )
+
+    def _checked(self, grids: Float[Tensor, "grid x y z"]) -> Float[Tensor, "grid x y z"]:
+        if tuple(grids.shape[1:]) != self.config.crop_size_xyz:
+            raise ValueError(f"expected crops of {self.config.crop_size_xyz} voxels, got {tuple(grids.shape[1:])}")
+        return grids
+
+
+def freeze_as_published(model: Reg2RG) -> None:
+    """Leaves to training what the paper trains, in float32: everything but vision encoder and language model.
+
+    Trained are the LoRA adapters, the perceiver, the mask encoder, both projections and the four open/close rows.
+
+    Raises:
+        InputError: if the language model has no LoRA adapters.
+    """
+    adapters = [parameter for name, parameter in model.language.named_parameters() if "lora_" in name]
+    if not adapters:
+        raise InputError("language.lora: the published way of training needs LoRA adapters, the configuration has none")
+    model.requires_grad_(False)
+    parts = (model.perceiver, model.project_crops, model.mask_encoder, model.project_masks)
+    trained = [parameter for part in parts for parameter in part.parameters()]
+    for parameter in (*trained, *adapters, model.image_brackets, model.region_brackets):
+        parameter.data = parameter.data.float()
+        parameter.requires_grad_(True)
+
+
+def unique_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The model's weights by name; a tensor that two names share goes by its first."""
+    unique: dict[int, tuple[str, Tensor]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        unique.setdefault(id(tensor), (name, tensor))
+    return dict(unique.values())
+
+
+def load_tensors(
+    model: nn.Module, tensors: dict[str, Tensor], source: Path, dtype: torch.dtype | None = None, device: str = "cpu"
+) -> None:
+    """Gives the model these tensors for its own, without a copy where dtype and device are right already.
+
+    Raises:
+        InputError: if a tensor is missing, left over or of the wrong shape.
+    """
+    expected = unique_tensors(model)
+    model_folder.check_names(tensors, expected, source)
+    model_folder.check_shapes(tensors, expected, source)
+    for name, own in expected.items():
+        own.data = tensors[name].to(device=device, dtype=dtype if own.is_floating_point() else None)
+
+
+def _dtype(part: nn.Module) -> torch.dtype:
+    return next(part.parameters()).dtype

@@ -1,0 +1,145 @@
+"""3D vision transformer: a crop of voxels in, one token per patch out.
+
+The same class reads texture crops (the paper's image encoder, from RadFM) and region masks (its mask encoder), at
+different sizes. Blocks are pre-norm, and no norm follows the last one.
+"""
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from reg2rg.model.config import ViTConfig
+
+POSITION_STD = 0.3
+"""Spread of fresh position tables. At the customary 0.02 a model learned *what* it saw but not *where*."""
+
+
+class ViT3D(nn.Module):
+    """Patches with positions, through `depth` transformer blocks."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.patch_size_xyz = config.patch_size_xyz
+        self.patches = PatchEmbedding(config)
+        self.positions = AxisPositions(config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+
+    def forward(self, crops: Float[Tensor, "crop x y z"]) -> Float[Tensor, "crop patch width"]:
+        """Tokens of the patches, x slowest, then y, then z.
+
+        Raises:
+            einops.EinopsError: if patches do not fill the crops.
+        """
+        x, y, z = (size // patch for size, patch in zip(crops.shape[1:], self.patch_size_xyz, strict=True))
+        tokens = self.dropout(self.patches(crops) + self.positions(x, y, z))
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens
+
+
+class PatchEmbedding(nn.Module):
+    """Each patch as one vector: norm, linear, norm. The voxels run x slowest, then y, z, and the channel fastest."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.patch_size_xyz = config.patch_size_xyz
+        self.channels = config.channels
+        px, py, pz = config.patch_size_xyz
+        self.norm_voxels = nn.LayerNorm(px * py * pz * config.channels)
+        self.project = nn.Linear(px * py * pz * config.channels, config.width)
+        self.norm_tokens = nn.LayerNorm(config.width)
+
+    def forward(self, crops: Float[Tensor, "crop x y z"]) -> Float[Tensor, "crop patch width"]:
+        """The one channel is repeated to as many as the weights know."""
+        px, py, pz = self.patch_size_xyz
+        order = "crop (x px) (y py) (z pz) -> crop (x y z) (px py pz channel)"
+        voxels = repeat(crops, order, px=px, py=py, pz=pz, channel=self.channels)
+        return self.norm_tokens(self.project(self.norm_voxels(voxels)))
+
+
+class AxisPositions(nn.Module):
+    """A learned vector per patch: a third of it from the patch's x, a third from its y, a third from its z.
+
+    Tables may have more rows than a crop has patches. Then the rows are spread over the table, the last of each
+    stride: 8 patches on 16 rows take rows 1, 3, ..., 15.
+    """
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.x, self.y, self.z = (
+            nn.Parameter(torch.empty(rows, config.width // 3)) for rows in config.position_rows_xyz
+        )
+        for table in (self.x, self.y, self.z):
+            nn.init.normal_(table, std=POSITION_STD)
+
+    def forward(self, x: int, y: int, z: int) -> Float[Tensor, "patch width"]:
+        """Vectors of x * y * z patches, x slowest, then y, then z."""
+        return torch.cat(
+            [
+                repeat(_spread(self.x, x), "x third -> (x y z) third", y=y, z=z),
+                repeat(_spread(self.y, y), "y third -> (x y z) third", x=x, z=z),
+                repeat(_spread(self.z, z), "z third -> (x y z) third", x=x, y=y),
+            ],
+            dim=-1,
+        )
+
+
+def _spread(table: Float[Tensor, "row third"], count: int) -> Float[Tensor, "count third"]:
+    stride = len(table) // count
+    return table[stride - 1 :: stride]
+
+
+class Block(nn.Module):
+    """Self-attention, then an MLP, each added to what it read."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.attention = SelfAttention(config)
+        self.mlp = MLP(config)
+
+    def forward(self, tokens: Float[Tensor, "crop patch width"]) -> Float[Tensor, "crop patch width"]:
+        """Same shape out."""
+        tokens = tokens + self.attention(tokens)
+        return tokens + self.mlp(tokens)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of the patches of one crop to each other, after a norm."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        inner = config.heads * config.head_dim
+        self.heads = config.heads
+        self.norm = nn.LayerNorm(config.width)
+        self.query_key_value = nn.Linear(config.width, 3 * inner, bias=False)
+        self.out = nn.Linear(inner, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, tokens: Float[Tensor, "crop patch width"]) -> Float[Tensor, "crop patch width"]:
+        """What attention adds to the tokens."""
+        projected = self.query_key_value(self.norm(tokens))
+        query, key, value = rearrange(
+            projected, "crop patch (part head dim) -> part crop head patch dim", part=3, head=self.heads
+        )
+        dropout = self.dropout.p if self.training else 0.0
+        attended = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        return self.dropout(self.out(rearrange(attended, "crop head patch dim -> crop patch (head dim)")))
+
+
+class MLP(nn.Module):
+    """Norm, linear, exact GELU, linear."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.width)
+        self.up = nn.Linear(config.width, config.mlp_width)
+        self.down = nn.Linear(config.mlp_width, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, tokens: Float[Tensor, "crop patch width"]) -> Float[Tensor, "crop patch width"]:
+        """What the MLP adds to the tokens."""
+        hidden = self.dropout(functional.gelu(self.up(self.norm(tokens))))
+        return self.dropout(self.down(hidden))
