@@ -10,7 +10,7 @@ import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from reg2rg.errors import InputError
 from reg2rg.intensity import HUWindow
@@ -233,7 +233,7 @@ class Reg2RGConfig:
         return {"format": FORMAT, **dataclasses.asdict(self)}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
+    def from_dict(cls, values: dict[str, Any]) -> "Reg2RGConfig":
         """The configuration from JSON values.
 
         Raises:
