@@ -190,6 +190,7 @@ class Reg2RGConfig:
         language: the language model.
         max_regions: region slots of a prompt.
         text_vocabulary_size: ids of the tokenizer without our special tokens.
+        trained_on: ``phantom`` if synthetic phantoms are all it knows; empty if we cannot tell.
     """
 
     crop_size_xyz: tuple[int, int, int]
@@ -202,6 +203,7 @@ class Reg2RGConfig:
     language: LanguageConfig
     max_regions: int
     text_vocabulary_size: int
+    trained_on: str = ""
 
     def __post_init__(self) -> None:
         _check_positive(self)
