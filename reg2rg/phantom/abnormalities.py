@@ -1,0 +1,266 @@
+"""What can be wrong with a phantom: one drawer per abnormality, each with known truth.
+
+A drawer takes a drawn Chest, changes its voxels, marks the lesion's voxels and says what it did as findings. Names are
+those of `reg2rg.abnormalities`; `DRAWERS` is the list of what this world can draw, in the order of drawing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from reg2rg.phantom.organs import AIR, LOBES, STOMACH_CONTENT, STOMACH_WALL, Chest, esophagus_tubes, smooth_noise
+from reg2rg.phantom.shapes import Ellipsoid, Shape, Tube, Union, rotation_about
+from reg2rg.regions import get_region
+from reg2rg.volume import Box
+
+AMOUNTS = ("small", "moderate", "large")
+
+# HU of lesions. Effusions: transudates about 12, exudates about 17 (Abramowitz et al., AJR 2009); emphysema: below
+# -950 (Gevenois et al., AJRCCM 1996); consolidation: soft tissue, vessels drowned (Fleischner glossary, 2008).
+EFFUSION_HU = (2.0, 22.0)
+CONSOLIDATION_HU = (20.0, 50.0)
+NODULE_HU = {"solid": (10.0, 60.0), "calcified": (300.0, 600.0), "ground glass": (-600.0, -480.0)}
+EMPHYSEMA_HU = -985.0
+METAL_HU = 2800.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One lesion as a report can state it; None where nothing is stated.
+
+    Attributes:
+        abnormality: a name of `reg2rg.abnormalities`.
+        region: the region under which it is reported.
+        side: ``left``, ``right``, or None.
+        lobe: ``upper lobe``, ``middle lobe``, ``lower lobe``, or None.
+        size_mm: greatest diameter or thickness in whole mm, or None.
+        amount: ``small``, ``moderate``, ``large``, or None.
+        lesion: the lesion's bit in the study's lesion field; findings are compared without it.
+    """
+
+    abnormality: str
+    region: str
+    side: str | None = None
+    lobe: str | None = None
+    size_mm: int | None = None
+    amount: str | None = None
+    lesion: int | None = field(default=None, compare=False)
+
+
+Drawer = Callable[[Chest, np.random.Generator, int], tuple[Finding, ...]]
+
+
+def draw_cardiomegaly(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
+    """States that the heart is too large: the body was sampled so, and only its cardiothoracic ratio tells."""
+    chest.canvas.mark_lesion(first_lesion, chest.canvas.region_mask("heart"))
+    return (Finding("Cardiomegaly", "heart", lesion=first_lesion),)
+
+
+def draw_pericardial_effusion(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
+    """Fluid of even thickness (6 to 22 mm) around the heart, inside the thorax; it joins the heart's mask."""
+    canvas = chest.canvas
+    thickness = int(rng.integers(6, 23))
+    hu = rng.uniform(*EFFUSION_HU)
+    sac = Union(tuple(part.grown(thickness) for part in chest.heart.parts if isinstance(part, Ellipsoid)))
+    box = canvas.box_of(sac)
+    if box is None:
+        return ()
+    x, y, z = canvas.axes_mm(box)
+    distance = np.maximum(sac.distance_mm(x, y, z), y - np.float32(chest.anatomy.thorax_depth_mm / 2 - 3))
+    fluid = canvas.coverage(np.maximum(distance, -chest.heart.distance_mm(x, y, z)))
+    canvas.blend(fluid, hu, box)
+    _take_from_lung(chest, fluid, box)
+    canvas.mark_region("heart", fluid >= 0.5, box)
+    canvas.mark_lesion(first_lesion, fluid >= 0.5, box)
+    return (Finding("Pericardial effusion", "heart", size_mm=thickness, lesion=first_lesion),)
+
+
+def draw_pleural_effusion(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
+    """Free fluid on one side or both, settled at the back of a lying patient, climbing at the wall as a crescent."""
+    draw = rng.random()
+    sides = ("right", "left") if draw < 0.35 else ("right",) if draw < 0.7 else ("left",)
+    findings = []
+    for index, side in enumerate(sides, first_lesion):
+        amount = AMOUNTS[rng.integers(3)]
+        _fill_pleura(chest, side, amount, rng, index)
+        findings.append(Finding("Pleural effusion", "pleura", side, amount=amount, lesion=index))
+    return tuple(findings)
+
+
+# Depth of the fluid over the depth of the pleural cavity: a quarter and a half divide small, moderate and large
+# (Moy et al., Chest 2013); gaps are left, so that the truth is beyond dispute.
+EFFUSION_SHARE = {"small": (0.10, 0.21), "moderate": (0.29, 0.45), "large": (0.56, 0.75)}
+
+
+def _fill_pleura(chest: Chest, side: str, amount: str, rng: np.random.Generator, lesion: int) -> None:
+    canvas, anatomy = chest.canvas, chest.anatomy
+    depth = rng.uniform(*EFFUSION_SHARE[amount]) * anatomy.thorax_depth_mm
+    hu = rng.uniform(*EFFUSION_HU)
+    top = anatomy.apex_mm * {"small": 0.2, "moderate": 0.6, "large": 1.0}[amount]
+    x, y, z = canvas.axes_mm()
+    height = np.clip((top - z) / (top - anatomy.dome_right_mm), 0, 1) ** 0.6
+    climb = 0.3 * depth * np.exp(np.clip(chest.pleural_mm / 10, -8, 0))
+    level = -anatomy.thorax_depth_mm / 2 + height * (depth + climb)
+    distance = np.maximum(np.maximum(y - level, chest.lung_mm), -x if side == "right" else x)
+    fluid = canvas.coverage(distance.astype(np.float32))
+    canvas.blend(fluid, hu, canvas.whole)
+    _take_from_lung(chest, fluid, canvas.whole)
+    canvas.mark_region("pleura", fluid >= 0.5)
+    canvas.mark_lesion(lesion, fluid >= 0.5)
+
+
+def draw_hiatal_hernia(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
+    """Stomach above the diaphragm: a sac of 30 to 65 mm around the hiatus with fluid, and air in front of it."""
+    canvas = chest.canvas
+    size = int(rng.integers(30, 66))
+    hiatus = esophagus_tubes(chest.anatomy)[1].end_mm
+    center = (hiatus[0], hiatus[1] + 0.15 * size, hiatus[2] + 0.45 * size)
+    sac = Ellipsoid(center, (0.5 * size, 0.42 * size, 0.46 * size))
+    box = canvas.box_of(sac)
+    if box is None:
+        return ()
+    _, y, _ = canvas.axes_mm(box)
+    coverage = canvas.coverage_of(sac, box)
+    canvas.blend(coverage, STOMACH_WALL, box)
+    content = np.where(y > center[1] + 0.1 * size, np.float32(AIR), np.float32(STOMACH_CONTENT))
+    canvas.blend(canvas.coverage_of(sac.grown(-5.0), box), content, box)
+    _take_from_lung(chest, coverage, box)
+    canvas.mark_region("esophagus", coverage >= 0.5, box)
+    canvas.mark_lesion(first_lesion, coverage >= 0.5, box)
+    return (Finding("Hiatal hernia", "esophagus", size_mm=size, lesion=first_lesion),)
+
+
+def draw_emphysema(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
+    """Round holes of 6 to 22 mm without walls in both upper lobes; more and larger with the amount."""
+    canvas = chest.canvas
+    grade = int(rng.integers(3))
+    for _ in range((35, 70, 120)[grade]):
+        side, lobe = ("right", "upper lobe") if rng.random() < 0.5 else ("left", "upper lobe")
+        radius = rng.uniform(3, (6, 8, 11)[grade])
+        center = _place_in_lung(chest, rng, side, lobe, radius)
+        hole = Ellipsoid(center, (radius, radius, radius))
+        box = canvas.box_of(hole)
+        if box is not None:
+            coverage = canvas.coverage_of(hole, box) * canvas.coverage(chest.lung_mm[box.slices])
+            canvas.blend(coverage, EMPHYSEMA_HU, box)
+            canvas.mark_lesion(first_lesion, coverage >= 0.5, box)
+    return (Finding("Emphysema", "lung", amount=AMOUNTS[grade], lesion=first_lesion),)
+
+
+def draw_consolidation(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
+    """An airless part of one lobe with a ragged edge, in which the bronchi stay open."""
+    canvas, k = chest.canvas, chest.anatomy.scale
+    side, lobe = LOBES[rng.integers(len(LOBES))]
+    amount = AMOUNTS[rng.integers(3)]
+    radius = k * rng.uniform(*{"small": (14, 19), "moderate": (26, 34), "large": (46, 62)}[amount])
+    hu = rng.uniform(*CONSOLIDATION_HU)
+    center = _place_in_lung(chest, rng, side, lobe, 0.5 * radius)
+    radii = (radius * rng.uniform(0.8, 1.2), radius * rng.uniform(0.8, 1.2), radius * rng.uniform(0.8, 1.2))
+    patch = Ellipsoid(center, radii, rotation_about(2, rng.uniform(0, 180)))
+    box = canvas.box_of(patch, margin_mm=0.4 * radius)
+    assert box is not None, "a lesion was placed outside the scan"
+    x, y, z = canvas.axes_mm(box)
+    ragged = 0.16 * radius * smooth_noise(canvas, max(9.0, 0.4 * radius), rng, box)
+    distance = np.maximum(patch.distance_mm(x, y, z) + ragged, chest.lung_mm[box.slices])
+    in_lobe = chest.lobe(x, y, z) == LOBES.index((side, lobe))
+    airless = canvas.coverage(distance) * in_lobe
+    canvas.blend(airless, hu, box)
+    for branch in chest.airways:
+        if patch.distance_mm(*(np.full((1, 1, 1), c, np.float32) for c in branch.tube.start_mm)).item() < 0:
+            canvas.draw(branch.tube, AIR)
+    canvas.mark_lesion(first_lesion, airless >= 0.5, box)
+    return (Finding("Consolidation", "lung", side, lobe, amount=amount, lesion=first_lesion),)
+
+
+def draw_lung_nodules(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
+    """One to three balls of 3 to 30 mm inside the lungs, each a finding; most are solid."""
+    canvas = chest.canvas
+    findings = []
+    for index in range(first_lesion, first_lesion + int(rng.choice([1, 2, 3], p=[0.7, 0.2, 0.1]))):
+        side, lobe = LOBES[rng.integers(len(LOBES))]
+        size = round(np.exp(rng.uniform(np.log(3), np.log(30))))
+        kind = str(rng.choice(list(NODULE_HU), p=[0.75, 0.12, 0.13]))
+        hu = rng.uniform(*NODULE_HU[kind])
+        ball = Ellipsoid(_place_in_lung(chest, rng, side, lobe, size / 2 + 2), (size / 2, size / 2, size / 2))
+        box = canvas.box_of(ball)
+        assert box is not None, "a nodule was placed outside the scan"
+        coverage = canvas.coverage_of(ball, box)
+        canvas.blend(coverage, hu, box)
+        canvas.mark_lesion(index, coverage >= min(0.5, float(coverage.max())), box)
+        findings.append(Finding("Lung nodule", "lung", side, lobe, size_mm=size, lesion=index))
+    return tuple(findings)
+
+
+def draw_medical_material(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
+    """A port or a pacemaker: a metal case under the skin of one side, its lead through the vena cava to the heart.
+
+    Of the lesion, the lead within the chest joins the mediastinum's mask; the case lies in the chest wall.
+    """
+    canvas, anatomy = chest.canvas, chest.anatomy
+    k = anatomy.scale
+    side = "right" if rng.random() < 0.5 else "left"
+    sign = 1.0 if side == "right" else -1.0
+    front = anatomy.front_mm - anatomy.fat_mm - 2 * k
+    case = Ellipsoid((sign * 62 * k, front - 12 * k, 0.55 * anatomy.apex_mm), (17 * k, 6 * k, 16 * k))
+    course = [
+        case.center_mm,
+        (sign * 50 * k, 0.35 * front, anatomy.apex_mm - 30 * k),
+        (24 * k, 16 * k, 55 * k),
+        (24 * k, 14 * k, 0.0),
+        (22 * k, 12 * k, -42 * k),
+    ]
+    lead = [Tube(a, b, 1.6, 1.6) for a, b in pairwise(course)]
+    parts: tuple[Shape, ...] = (case, *lead)
+    for part in parts:
+        box = canvas.box_of(part)
+        if box is None:
+            continue
+        coverage = canvas.coverage_of(part, box)
+        canvas.blend(coverage, METAL_HU, box)
+        mask = coverage >= min(0.5, 0.6 * float(coverage.max()))
+        if part in lead[1:]:
+            canvas.mark_region("mediastinum", mask, box)
+        canvas.mark_lesion(first_lesion, mask, box)
+    return (Finding("Medical material", "mediastinum", side, lesion=first_lesion),)
+
+
+DRAWERS: dict[str, Drawer] = {
+    "Cardiomegaly": draw_cardiomegaly,
+    "Pericardial effusion": draw_pericardial_effusion,
+    "Pleural effusion": draw_pleural_effusion,
+    "Hiatal hernia": draw_hiatal_hernia,
+    "Emphysema": draw_emphysema,
+    "Consolidation": draw_consolidation,
+    "Lung nodule": draw_lung_nodules,
+    "Medical material": draw_medical_material,
+}
+
+
+def _take_from_lung(chest: Chest, coverage: Float[np.ndarray, "x y z"], box: Box) -> None:
+    """What fills a part of the lung makes it no lung any more: for its mask, and for what is placed later."""
+    taken: Bool[np.ndarray, "x y z"] = coverage >= 0.5
+    regions = chest.canvas.regions[box.slices]
+    regions &= ~(taken * np.uint16(get_region("lung").bit))
+    lung_mm = chest.lung_mm[box.slices]
+    np.maximum(lung_mm, (2 * coverage - 1) * np.float32(np.mean(chest.canvas.grid.spacing_mm)), out=lung_mm)
+
+
+def _place_in_lung(
+    chest: Chest, rng: np.random.Generator, side: str, lobe: str, depth_mm: float
+) -> tuple[float, float, float]:
+    """A point of a lobe at least `depth_mm` below the lung's surface, or the deepest one tried if there is none."""
+    anatomy, grid = chest.anatomy, chest.canvas.grid
+    half_width, half_depth = anatomy.thorax_width_mm / 2, anatomy.thorax_depth_mm / 2
+    low = (0.1 * half_width if side == "right" else -half_width, -half_depth, anatomy.dome_left_mm - 60 * anatomy.scale)
+    high = (half_width if side == "right" else -0.1 * half_width, half_depth, anatomy.apex_mm)
+    points = rng.uniform(low, high, size=(3000, 3))
+    voxels = np.rint((points - grid.affine[:3, 3]) / grid.spacing_mm).astype(int)
+    voxels = np.clip(voxels, 0, np.array(grid.size_xyz) - 1)
+    depth = -chest.lung_mm[tuple(voxels.T)]
+    depth[chest.lobe(*points.T) != LOBES.index((side, lobe))] = -np.inf
+    fits = np.flatnonzero(depth >= depth_mm)
+    x, y, z = points[fits[0] if fits.size else int(np.argmax(depth))]
+    return float(x), float(y), float(z)

@@ -1,0 +1,180 @@
+"""Anatomy: one sampled person and how far the scan reaches, in millimetres.
+
+Frame: RAS+ mm. x = 0 is the midline (x grows to the patient's right), y = 0 the middle of the thoracic cavity from
+front to back (y grows to the front), z = 0 the carina (z grows to the head). Lengths grow with the thorax, so that
+bodies of different size have the same proportions, apart from what is sampled.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reg2rg.phantom.shapes import Ellipsoid, Union, rotation_about
+
+# Cardiothoracic ratio: transverse width of the heart over the widest inner width of the thorax; above 0.5 is
+# cardiomegaly (Danzer 1919). A gap is left around 0.5, so that the truth is beyond dispute.
+NORMAL_RATIO = (0.38, 0.48)
+ENLARGED_RATIO = (0.53, 0.63)
+
+
+@dataclass(frozen=True)
+class HeartShape:
+    """The shape of a heart whatever its size; drawn independently of the cardiothoracic ratio.
+
+    Attributes:
+        depth, height: thickness of the ventricles across their long axis, as shares of half its length.
+        base: radius of the atria, as a share of half the long axis.
+        dip_degrees: how far the apex points down.
+        turn_degrees: how far the apex points to the front.
+    """
+
+    depth: float
+    height: float
+    base: float
+    dip_degrees: float
+    turn_degrees: float
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """One person and one scan range.
+
+    Attributes:
+        sex: ``female`` or ``male``.
+        thorax_width_mm, thorax_depth_mm: widest inner size of the thorax, side to side and front to back.
+        apex_mm: z of the lungs' tops.
+        dome_right_mm, dome_left_mm: z of the tops of the diaphragm.
+        wall_mm: muscles and ribs.
+        fat_mm: fat under the skin.
+        mediastinum_mm: half the width of the mediastinum at the carina.
+        heart_fat_mm: fat around the heart.
+        cardiothoracic_ratio: width of the heart over `thorax_width_mm`.
+        heart: shape of the heart.
+        bone_hu: trabecular bone; falls with age.
+        scan_top_mm, scan_bottom_mm: z of the first and the last slice.
+        margin_mm: air left around the body in the field of view.
+    """
+
+    sex: str
+    thorax_width_mm: float
+    thorax_depth_mm: float
+    apex_mm: float
+    dome_right_mm: float
+    dome_left_mm: float
+    wall_mm: float
+    fat_mm: float
+    mediastinum_mm: float
+    heart_fat_mm: float
+    cardiothoracic_ratio: float
+    heart: HeartShape
+    bone_hu: float
+    scan_top_mm: float
+    scan_bottom_mm: float
+    margin_mm: float
+
+    @property
+    def scale(self) -> float:
+        """Size against a thorax of 280 mm: fixed lengths of the drawings are multiplied by it."""
+        return self.thorax_width_mm / 280
+
+    @property
+    def heart_width_mm(self) -> float:
+        """Transverse width of the heart."""
+        return self.cardiothoracic_ratio * self.thorax_width_mm
+
+    @property
+    def half_width_mm(self) -> float:
+        """Half the width of the body with wall and fat, shoulders and breasts apart."""
+        return self.thorax_width_mm / 2 + self.wall_mm + self.fat_mm
+
+    @property
+    def front_mm(self) -> float:
+        """y of the skin in front."""
+        return self.thorax_depth_mm / 2 + 0.8 * self.wall_mm + self.fat_mm
+
+    @property
+    def back_mm(self) -> float:
+        """y of the skin at the back; the back's muscles are thicker."""
+        return -self.thorax_depth_mm / 2 - 2.0 * self.wall_mm - self.fat_mm
+
+    @property
+    def breast_mm(self) -> float:
+        """How far a breast stands out from the wall; a thin layer in men."""
+        return (18 + 0.9 * self.fat_mm) * self.scale if self.sex == "female" else 5 * self.scale
+
+    def heart_union(self) -> Union:
+        """The heart as a solid: the ventricles, tilted, and the atria behind and to the right of them.
+
+        Exactly `heart_width_mm` wide, in front of the spine, on the diaphragm, two thirds on the left. Nothing is cut
+        off it, so that a heart twice as large is the same picture at half the scale.
+        """
+        shape = self.heart
+        turn = rotation_about(2, -shape.turn_degrees) @ rotation_about(1, -shape.dip_degrees)
+        apex_direction = turn @ np.array([-1.0, 0.0, 0.0])
+        ventricles = Ellipsoid((0.0, 0.0, 0.0), (1.0, shape.depth, shape.height), turn)
+        atria = Ellipsoid(_point(-0.62 * apex_direction), (shape.base, 1.05 * shape.base, 1.1 * shape.base))
+        low, high = Union((ventricles, atria)).bounds_mm()
+        unit = self.heart_width_mm / (high[0] - low[0])
+        center = np.array(
+            [
+                -0.17 * self.heart_width_mm - unit * (low[0] + high[0]) / 2,
+                self.thorax_depth_mm / 2 - 7 * self.scale - unit * high[1],
+                (self.dome_right_mm + self.dome_left_mm) / 2 - 12 * self.scale - unit * low[2],
+            ]
+        )
+        return Union(
+            tuple(
+                Ellipsoid(
+                    _point(center + unit * np.array(part.center_mm)),
+                    _point(unit * np.array(part.radii_mm)),
+                    part.rotation,
+                )
+                for part in (ventricles, atria)
+            )
+        )
+
+
+def sample_anatomy(rng: np.random.Generator, enlarged_heart: bool) -> Anatomy:
+    """Draws a person. The same generator gives the same person with and without an enlarged heart, heart size apart.
+
+    >>> rng = np.random.default_rng(1)
+    >>> sample_anatomy(rng, enlarged_heart=True).cardiothoracic_ratio > 0.5
+    True
+    """
+    uniform = rng.uniform
+    sex = "female" if uniform() < 0.5 else "male"
+    width = uniform(230, 285) if sex == "female" else uniform(250, 320)
+    scale = width / 280
+    ratio_low, ratio_high = ENLARGED_RATIO if enlarged_heart else NORMAL_RATIO
+    ratio = ratio_low + uniform() * (ratio_high - ratio_low)
+    apex = scale * uniform(95, 120)
+    dome_right = -scale * uniform(75, 105)
+    return Anatomy(
+        sex=sex,
+        thorax_width_mm=width,
+        thorax_depth_mm=width * uniform(0.64, 0.76),
+        apex_mm=apex,
+        dome_right_mm=dome_right,
+        dome_left_mm=dome_right - scale * uniform(6, 22),
+        wall_mm=scale * uniform(13, 19),
+        fat_mm=uniform(5, 32),
+        mediastinum_mm=scale * uniform(26, 34),
+        heart_fat_mm=scale * uniform(2, 12),
+        cardiothoracic_ratio=ratio,
+        heart=HeartShape(
+            depth=uniform(0.62, 0.74),
+            height=uniform(0.62, 0.76),
+            base=uniform(0.5, 0.6),
+            dip_degrees=uniform(18, 42),
+            turn_degrees=uniform(20, 45),
+        ),
+        bone_hu=uniform(90, 230),
+        scan_top_mm=apex + scale * (uniform(-8, 2) if uniform() < 0.06 else uniform(28, 50)),
+        scan_bottom_mm=dome_right - scale * uniform(85, 125),
+        margin_mm=uniform(3, 20),
+    )
+
+
+def _point(vector: np.ndarray) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in vector)
+    return x, y, z
