@@ -81,6 +81,7 @@ class Report:
         spacing_mm, size_xyz, orientation: of the volume as scanned, in its own axes.
         model: which model wrote it.
         regions: in the order of the prompt.
+        other: text that belongs to no region, by title (models trained with an "other report").
         generated: what the model wrote, word for word.
         warnings: what the reader should know, a sentence each.
         seconds: wall time by stage.
@@ -93,14 +94,15 @@ class Report:
     orientation: str
     model: ModelSource
     regions: tuple[RegionReport, ...]
+    other: dict[str, str] = field(default_factory=dict)
     generated: str = ""
     warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
-        """The whole report, region after region."""
-        return " ".join(region.text for region in self.regions if region.text)
+        """The whole report: region after region, then what belongs to none."""
+        return " ".join(text for text in (*(region.text for region in self.regions), *self.other.values()) if text)
 
     @property
     def recognition_accuracy(self) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Shaped
-from nibabel.orientations import aff2axcodes
+from nibabel.orientations import aff2axcodes, io_orientation
 
 from reg2rg.regions import REGIONS, get_region
 
@@ -213,6 +213,14 @@ class Study:
                 f"study {self.study_id}: masks {self.masks.grid.size_xyz} and volume {self.volume.grid.size_xyz} "
                 "are on different grids; resample the masks first"
             )
+
+    @property
+    def native_grid(self) -> Grid:
+        """The grid as scanned: the volume's voxels in the file's own axes."""
+        affine = self.volume.affine if self.native_affine is None else self.native_affine
+        world_axes, native_axes = (io_orientation(a)[:, 0].tolist() for a in (self.volume.affine, affine))
+        x, y, z = (self.volume.array.shape[world_axes.index(axis)] for axis in native_axes)
+        return Grid((x, y, z), affine)
 
 
 def _check_three_axes(array: np.ndarray) -> None:

@@ -1,9 +1,10 @@
 """The output folder of one report: everything in it, or no folder."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reg2rg.files import staged_folder, write_json
+from reg2rg.files import write_json
 from reg2rg.nifti import write_region_masks
 from reg2rg.report import Report
 from reg2rg.results.report_html import report_to_html
@@ -14,26 +15,28 @@ from reg2rg.volume import RegionMasks, Study
 RESULT_FILES = ("report.json", "report.md", "report.html", "regions.nii.gz", "run.json")
 
 
-def write_results(
-    out: Path, report: Report, study: Study, native_masks: RegionMasks, run: dict[str, Any], force: bool = False
-) -> None:
-    """Writes `RESULT_FILES` into the folder `out`.
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Everything there is to write about one report.
 
-    Args:
-        out: the folder; created, or refused if it holds something and `force` is false.
+    Attributes:
         report: the report.
         study: the study in canonical space, for the pictures.
         native_masks: the masks on the CT's own grid.
         run: the run record.
-        force: replace what is there.
-
-    Raises:
-        InputError: if `out` cannot be written.
     """
-    with staged_folder(out, force) as folder:
-        write_report_json(folder / "report.json", report)
-        (folder / "report.md").write_text(report_to_markdown(report), encoding="utf-8")
-        html = report_to_html(report, study.volume, study.masks)
-        (folder / "report.html").write_text(html, encoding="utf-8")
-        write_region_masks(folder / "regions.nii.gz", native_masks)
-        write_json(folder / "run.json", run)
+
+    report: Report
+    study: Study
+    native_masks: RegionMasks
+    run: dict[str, Any]
+
+
+def write_results(folder: Path, results: Results) -> None:
+    """Writes `RESULT_FILES` into a folder that exists; stage it (`files.staged_folder`) to have all or none."""
+    report, study = results.report, results.study
+    write_report_json(folder / "report.json", report)
+    (folder / "report.md").write_text(report_to_markdown(report), encoding="utf-8")
+    (folder / "report.html").write_text(report_to_html(report, study.volume, study.masks), encoding="utf-8")
+    write_region_masks(folder / "regions.nii.gz", results.native_masks)
+    write_json(folder / "run.json", results.run)

@@ -23,6 +23,10 @@ def report_to_html(report: Report, volume: Volume, masks: RegionMasks) -> str:
     """
     cards = "\n".join(_card(region, volume, masks) for region in report.regions)
     sentences = "\n".join(_paragraph(region) for region in report.regions)
+    sentences += "".join(
+        f'<div class="region"><h2>{escape(title)} (no region)</h2><p>{escape(text)}</p></div>'
+        for title, text in report.other.items()
+    )
     warnings = "".join(f"<li>{escape(warning)}</li>" for warning in report.warnings)
     size = " × ".join(str(n) for n in report.size_xyz)
     spacing = " × ".join(f"{mm:.4g}" for mm in report.spacing_mm)

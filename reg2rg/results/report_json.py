@@ -52,6 +52,7 @@ def report_to_json(report: Report) -> dict[str, Any]:
             }
             for region in report.regions
         ],
+        "other": report.other,
         "recognition_accuracy": round(report.recognition_accuracy, 6),
         "warnings": list(report.warnings),
         "seconds": {stage: round(seconds, 3) for stage, seconds in report.seconds.items()},

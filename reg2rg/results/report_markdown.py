@@ -17,6 +17,8 @@ def report_to_markdown(report: Report) -> str:
         lines += [f"<sub>region {region.index}, {region.volume_ml:.0f} ml, mask from {region.mask_source}; "]
         lines[-1] += f"recognized as {region.recognized_as or 'nothing'}: {recognition}</sub>"
         lines += [""]
+    for title, text in report.other.items():
+        lines += [f"## {title} (no region)", "", text or "*Nothing.*", ""]
     if report.warnings:
         lines += ["## Warnings", "", *(f"- {warning}" for warning in report.warnings), ""]
     return "\n".join(lines)
