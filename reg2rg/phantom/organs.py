@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from reg2rg.phantom.body import Anatomy
 from reg2rg.phantom.canvas import Canvas
@@ -96,7 +96,7 @@ def draw_chest(anatomy: Anatomy, grid: Grid, rng: np.random.Generator) -> Chest:
     canvas.blend(inside, FAT, canvas.whole)
     _draw_abdomen(canvas, anatomy, cavity_mm, floor_mm)
     _draw_spine(canvas, anatomy)
-    _draw_breasts(canvas, anatomy)
+    _draw_breasts(canvas, anatomy, cavity_mm)
 
     heart = anatomy.heart_union()
     pleural_mm = np.maximum(np.maximum(cavity_mm + _PLEURA_MM, floor_mm), _mediastinum_distance(canvas, anatomy))
@@ -106,13 +106,14 @@ def draw_chest(anatomy: Anatomy, grid: Grid, rng: np.random.Generator) -> Chest:
     canvas.mark_region("lung", lung >= 0.5)
     shell_mm = max(2.5, 0.55 * float(np.mean(grid.spacing_mm)))
     canvas.mark_region("pleura", np.abs(lung_mm) < shell_mm)
-    canvas.mark_region("mediastinum", _mediastinum_mask(canvas, anatomy, cavity_mm, floor_mm, lung_mm))
 
     _draw_lung_vessels(canvas, anatomy, lung_mm, rng)
     _draw_great_vessels(canvas, anatomy)
     _draw_esophagus(canvas, anatomy)
     airways = _draw_airways(canvas, anatomy, lung_mm, rng)
-    _draw_heart(canvas, anatomy, heart)
+    _draw_heart(canvas, heart)
+    between = _mediastinum_mask(canvas, anatomy, cavity_mm, floor_mm, lung_mm)
+    canvas.mark_region("mediastinum", between & ~canvas.region_mask("heart"))
     _draw_shoulders_and_sternum(canvas, anatomy)
     _draw_thyroid(canvas, anatomy)
     return Chest(anatomy, canvas, heart, pleural_mm, lung_mm, airways)
@@ -317,7 +318,7 @@ def _draw_shoulders_and_sternum(canvas: Canvas, anatomy: Anatomy) -> None:
         canvas.draw(blade, 0.7 * bone, "bone")
 
 
-def _draw_breasts(canvas: Canvas, anatomy: Anatomy) -> None:
+def _draw_breasts(canvas: Canvas, anatomy: Anatomy, cavity_mm: Float[np.ndarray, "x y z"]) -> None:
     """Fat with glandular tissue in it, standing out from the wall; a thin layer in men."""
     k = anatomy.scale
     out = anatomy.breast_mm
@@ -329,7 +330,8 @@ def _draw_breasts(canvas: Canvas, anatomy: Anatomy) -> None:
         if box is None:
             continue
         coverage = canvas.coverage_of(breast, box)
-        is_free = canvas.hu[box.slices] < 0.5 * FAT  # muscle and ribs stay
+        in_front = cavity_mm[box.slices] > 0
+        is_free = in_front & (canvas.hu[box.slices] < 0.5 * FAT)  # muscle and ribs stay
         canvas.blend(coverage * is_free, FAT, box)
         canvas.mark_region("breast", (coverage >= 0.5) & is_free, box)
         if anatomy.sex == "female":
@@ -374,14 +376,9 @@ def _draw_abdomen(
 def _draw_lung_vessels(
     canvas: Canvas, anatomy: Anatomy, lung_mm: Float[np.ndarray, "x y z"], rng: np.random.Generator
 ) -> None:
-    spacing_mm = float(np.mean(canvas.grid.spacing_mm))
     for side in (-1.0, 1.0):
-        for branch in _grow_in_lung(canvas, anatomy, lung_mm, rng, side, 9, 44.0, 4.6, 5):
-            tube = branch.tube
-            radius = (tube.start_radius_mm + tube.end_radius_mm) / 2
-            shown = max(radius, 0.5 * spacing_mm)
-            thin = Tube(tube.start_mm, tube.end_mm, shown, shown)
-            canvas.draw_thin(thin, spacing_mm, LUNG_VESSEL, (radius / shown) ** 2)
+        for branch in _grow_in_lung(canvas, anatomy, lung_mm, rng, side, 10, 40.0, 4.8, 5):
+            canvas.draw_thin(branch.tube, LUNG_VESSEL)
 
 
 def _draw_airways(
@@ -398,12 +395,19 @@ def _draw_airways(
     branches = tuple(
         branch for side in (-1.0, 1.0) for branch in _grow_in_lung(canvas, anatomy, lung_mm, rng, side, 5, 26.0, 3.4, 3)
     )
-    tubes = main + [branch.tube for branch in branches]
-    for tube in tubes:
-        canvas.draw(tube.grown(max(1.0, 0.2 * tube.start_radius_mm)), AIRWAY_WALL, region)
-    for tube in tubes:
-        canvas.draw(tube, AIR, region)
+    for branch in branches:
+        canvas.draw_thin(branch.tube.grown(_bronchial_wall_mm(branch.tube)), AIRWAY_WALL, region)
+    for branch in branches:
+        canvas.draw_thin(branch.tube, AIR)
+    for tube in main:
+        canvas.draw(tube.grown(_bronchial_wall_mm(tube)), AIRWAY_WALL, region)
+    for tube in main:
+        canvas.draw(tube, AIR)
     return branches
+
+
+def _bronchial_wall_mm(tube: Tube) -> float:
+    return max(1.0, 0.2 * tube.start_radius_mm)
 
 
 def _grow_in_lung(
@@ -422,13 +426,9 @@ def _grow_in_lung(
     directions = rng.standard_normal((stems, 3)) * (0.5, 0.7, 0.8)
     turns = 2 * np.pi * (np.arange(stems) + rng.uniform()) / stems
     directions += np.stack([np.full(stems, side * 0.9), 0.9 * np.cos(turns), 1.3 * np.sin(turns)], axis=1)
-    origin, spacing = canvas.grid.affine[:3, 3], np.array(canvas.grid.spacing_mm)
 
-    def is_inside(point_mm: Float[np.ndarray, "3"]) -> bool:
-        voxel = np.rint((point_mm - origin) / spacing).astype(int)
-        if (voxel < 0).any() or (voxel >= canvas.grid.size_xyz).any():
-            return False
-        return bool(lung_mm[tuple(voxel)] < -3)
+    def is_inside(points_mm: Float[np.ndarray, "point 3"]) -> Bool[np.ndarray, "point"]:
+        return canvas.sample(lung_mm, points_mm, outside=1.0) < -3
 
     return grow_tree(rng, root, directions, length_mm * k, radius_mm * k, generations, is_inside)
 
@@ -455,7 +455,7 @@ def esophagus_tubes(anatomy: Anatomy) -> tuple[Tube, ...]:
     return tuple(_tubes(course, 7.5, 7.5, k))
 
 
-def _draw_heart(canvas: Canvas, anatomy: Anatomy, heart: Union) -> None:
+def _draw_heart(canvas: Canvas, heart: Union) -> None:
     """Heart muscle and, slightly less dense, the blood in it; every length grows with the heart."""
     box = canvas.box_of(heart)
     if box is None:
@@ -502,11 +502,13 @@ def _superellipse_distance(
     half_width: Float[np.ndarray, "1 1 z"],
     half_depth: Float[np.ndarray, "1 1 z"],
 ) -> Float[np.ndarray, "x y z"]:
-    """In-plane distance to |x / half_width|^p + |y / half_depth|^p = 1, to first order, negative inside."""
+    """In-plane distance to |x / half_width|^p + |y / half_depth|^p = 1, to first order, negative inside.
+
+    With s the sum on the left: (sqrt(s) - 1) over the length of its gradient.
+    """
     p = _WALL_EXPONENT
     along_x, along_y = np.abs(x) / half_width, np.abs(y) / half_depth
     powered_x, powered_y = along_x ** (p - 1), along_y ** (p - 1)
-    total = (powered_x * along_x + powered_y * along_y).astype(np.float32)
-    radius = total ** np.float32(1 / p)
-    slope = np.sqrt((powered_x / half_width) ** 2 + (powered_y / half_depth) ** 2).astype(np.float32)
-    return (radius - 1) * total / np.maximum(radius * slope, np.float32(1e-6))
+    total = powered_x * along_x + powered_y * along_y
+    slope = np.sqrt((powered_x / half_width) ** 2 + (powered_y / half_depth) ** 2)
+    return (total - np.sqrt(total)) / np.maximum(np.float32(p / 2) * slope, np.float32(1e-6))

@@ -17,8 +17,8 @@ Point = tuple[float, float, float]
 class Shape(Protocol):
     """What a canvas can draw."""
 
-    def bounds_mm(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest corner of a box that holds the solid: two arrays of x, y, z."""
+    def bounds_mm(self) -> tuple[Point, Point]:
+        """Lowest and highest corner of a box that holds the solid."""
 
     def distance_mm(
         self, x: Float[np.ndarray, "x 1 1"], y: Float[np.ndarray, "1 y 1"], z: Float[np.ndarray, "1 1 z"]
@@ -44,10 +44,10 @@ class Ellipsoid:
         axes = np.diag(self.radii_mm) if self.rotation is None else self.rotation * np.array(self.radii_mm)
         return np.linalg.norm(axes, axis=1)
 
-    def bounds_mm(self) -> tuple[np.ndarray, np.ndarray]:
+    def bounds_mm(self) -> tuple[Point, Point]:
         """See Shape."""
-        center, reach = np.array(self.center_mm), self.half_extent_mm()
-        return center - reach, center + reach
+        (x, y, z), (a, b, c) = self.center_mm, self.half_extent_mm().tolist()
+        return (x - a, y - b, z - c), (x + a, y + b, z + c)
 
     def grown(self, margin_mm: float) -> "Ellipsoid":
         """The same ellipsoid with every radius longer by a margin."""
@@ -84,10 +84,11 @@ class Tube:
     start_radius_mm: float
     end_radius_mm: float
 
-    def bounds_mm(self) -> tuple[np.ndarray, np.ndarray]:
+    def bounds_mm(self) -> tuple[Point, Point]:
         """See Shape."""
-        ends, radius = np.array([self.start_mm, self.end_mm]), max(self.start_radius_mm, self.end_radius_mm)
-        return ends.min(0) - radius, ends.max(0) + radius
+        (x0, y0, z0), (x1, y1, z1), r = self.start_mm, self.end_mm, max(self.start_radius_mm, self.end_radius_mm)
+        low = (min(x0, x1) - r, min(y0, y1) - r, min(z0, z1) - r)
+        return low, (max(x0, x1) + r, max(y0, y1) + r, max(z0, z1) + r)
 
     def grown(self, margin_mm: float) -> "Tube":
         """The same tube with a radius longer by a margin."""
@@ -113,10 +114,11 @@ class Union:
 
     parts: tuple[Shape, ...]
 
-    def bounds_mm(self) -> tuple[np.ndarray, np.ndarray]:
+    def bounds_mm(self) -> tuple[Point, Point]:
         """See Shape."""
         lows, highs = zip(*(part.bounds_mm() for part in self.parts), strict=True)
-        return np.min(lows, axis=0), np.max(highs, axis=0)
+        (x0, y0, z0), (x1, y1, z1) = np.min(lows, axis=0).tolist(), np.max(highs, axis=0).tolist()
+        return (x0, y0, z0), (x1, y1, z1)
 
     def distance_mm(
         self, x: Float[np.ndarray, "x 1 1"], y: Float[np.ndarray, "1 y 1"], z: Float[np.ndarray, "1 1 z"]

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from reg2rg.phantom.shapes import Tube
 
 _THINNEST_MM = 0.7
+_SHRINK = 0.5 ** (1 / 3)
 
 
 @dataclass(frozen=True)
@@ -26,53 +27,49 @@ def grow_tree(
     length_mm: float,
     radius_mm: float,
     generations: int,
-    is_inside: Callable[[Float[np.ndarray, "3"]], bool],
+    is_inside: Callable[[Float[np.ndarray, "point 3"]], Bool[np.ndarray, "point"]],
 ) -> tuple[Branch, ...]:
     """Grows a tree: one first branch per direction, then forks of two or three, shorter and thinner each time.
 
     A fork turns by 20 to 50 degrees; radii fall by 0.79 per fork, the cube root of a half (Murray's law for equal
-    daughters). Branches that would end outside are shortened once, then left out.
+    daughters). Branches that would end outside are cut to half their length, then left out.
 
     Args:
         rng: source of the forks.
         root_mm: where the first branches begin.
         directions: where they go; any length.
         length_mm, radius_mm: of the first branches, radius at their root.
-        generations: number of forks from root to tip, at least 1.
-        is_inside: whether a tree may end at a point.
+        generations: number of branches from root to tip, at least 1.
+        is_inside: whether a tree may end at each of some points.
     """
     branches: list[Branch] = []
-    front = [(root_mm, direction / np.linalg.norm(direction), radius_mm) for direction in directions]
+    starts = np.repeat(root_mm[None], len(directions), axis=0)
+    directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
     for generation in range(generations):
-        length = length_mm * 0.82**generation
-        tips = []
-        for start, direction, radius in front:
-            reach = length * rng.uniform(0.85, 1.15)
-            end = start + reach * direction
-            if not is_inside(end):
-                end = start + 0.5 * reach * direction
-                if not is_inside(end):
-                    continue
-            thinner = max(0.79 * radius, _THINNEST_MM)
-            branches.append(Branch(Tube(_point(start), _point(end), radius, thinner), generation))
-            tips += [(end, turned, thinner) for turned in _fork(rng, direction)]
-        front = tips
+        reach = length_mm * 0.82**generation * rng.uniform(0.85, 1.15, size=(len(starts), 1))
+        reach = np.where(is_inside(starts + reach * directions)[:, None], reach, 0.5 * reach)
+        ends = starts + reach * directions
+        grows = is_inside(ends)
+        radius, thinner = (max(radius_mm * _SHRINK**g, _THINNEST_MM) for g in (generation, generation + 1))
+        branches += [
+            Branch(Tube((x0, y0, z0), (x1, y1, z1), radius, thinner), generation)
+            for (x0, y0, z0), (x1, y1, z1) in zip(starts[grows].tolist(), ends[grows].tolist(), strict=True)
+        ]
+        starts, directions = _fork(rng, ends[grows], directions[grows])
     return tuple(branches)
 
 
-def _fork(rng: np.random.Generator, direction: Float[np.ndarray, "3"]) -> list[Float[np.ndarray, "3"]]:
-    count = 2 if rng.random() < 0.7 else 3
-    across = np.cross(direction, rng.standard_normal(3))
-    across /= np.linalg.norm(across)
-    other = np.cross(direction, across)
-    turned = []
-    for child in range(count):
-        angle, around = np.radians(rng.uniform(20, 50)), 2 * np.pi * child / count + rng.uniform(-0.4, 0.4)
-        sideways = np.cos(around) * across + np.sin(around) * other
-        turned.append(np.cos(angle) * direction + np.sin(angle) * sideways)
-    return turned
-
-
-def _point(vector: np.ndarray) -> tuple[float, float, float]:
-    x, y, z = (float(value) for value in vector)
-    return x, y, z
+def _fork(
+    rng: np.random.Generator, ends: Float[np.ndarray, "branch 3"], directions: Float[np.ndarray, "branch 3"]
+) -> tuple[Float[np.ndarray, "child 3"], Float[np.ndarray, "child 3"]]:
+    """Where the daughters of some branches start, and where they go."""
+    daughters = np.where(rng.random(len(ends)) < 0.7, 2, 3)
+    across = np.cross(directions, rng.standard_normal((len(ends), 3)))
+    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
+    parents = np.repeat(np.arange(len(ends)), daughters)
+    rank = np.arange(len(parents)) - np.repeat(np.cumsum(daughters) - daughters, daughters)
+    around = 2 * np.pi * rank / daughters[parents] + rng.uniform(-0.4, 0.4, len(parents))
+    angle = np.radians(rng.uniform(20, 50, len(parents)))[:, None]
+    forward, across = directions[parents], across[parents]
+    sideways = np.cos(around)[:, None] * across + np.sin(around)[:, None] * np.cross(forward, across)
+    return ends[parents], np.cos(angle) * forward + np.sin(angle) * sideways
