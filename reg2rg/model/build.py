@@ -1,13 +1,11 @@
 """Puts the parts of the model together, at the published sizes or at small ones."""
 
-from typing import Any
-
 from torch import nn
 
 from reg2rg.errors import InputError
 from reg2rg.intensity import MODEL_WINDOW, OUTSIDE_HU
 from reg2rg.model.config import LanguageConfig, LoRAConfig, PerceiverConfig, Reg2RGConfig, ViTConfig
-from reg2rg.model.language import build_language_model
+from reg2rg.model.language import build_language_model, text_embedding
 from reg2rg.model.mask_encoder import MaskEncoder
 from reg2rg.model.perceiver import Perceiver
 from reg2rg.model.reg2rg import Reg2RG
@@ -21,8 +19,16 @@ def build_model(config: Reg2RGConfig) -> Reg2RG:
     Raises:
         InputError: if the language model cannot be made, or its vocabulary is smaller than the text's.
     """
-    language: Any = build_language_model(config.language)
-    vocabulary, embedding = language.get_input_embeddings().weight.shape
+    return assemble(config, build_language_model(config.language))
+
+
+def assemble(config: Reg2RGConfig, language: nn.Module) -> Reg2RG:
+    """A model around a language model that exists already; the other parts are fresh.
+
+    Raises:
+        InputError: if the language model's vocabulary is smaller than the text's.
+    """
+    vocabulary, embedding = text_embedding(language).weight.shape
     if vocabulary < config.text_vocabulary_size:
         raise InputError(
             f"text_vocabulary_size: {config.text_vocabulary_size} ids are too many for the language model's "
@@ -89,29 +95,19 @@ def published() -> Reg2RGConfig:
 
 def phantom(text_vocabulary_size: int) -> Reg2RGConfig:
     """The sizes of the shipped model of the phantom world: a few megabytes, trained from scratch on a laptop."""
-    crop_size_xyz, patch_size_xyz = (64, 64, 32), (8, 8, 8)
-    patches_xyz = (8, 8, 4)
     return Reg2RGConfig(
-        crop_size_xyz=crop_size_xyz,
+        crop_size_xyz=(48, 48, 32),
         window=MODEL_WINDOW,
         outside_hu=float(OUTSIDE_HU),
         grid_spacing_mm=None,
         vision=ViTConfig(
-            patch_size_xyz,
-            patches_xyz,
-            channels=1,
-            width=144,
-            depth=3,
-            heads=4,
-            head_dim=32,
-            mlp_width=576,
-            dropout=0.0,
+            (8, 8, 8), (6, 6, 4), channels=1, width=96, depth=3, heads=3, head_dim=32, mlp_width=288, dropout=0.0
         ),
-        perceiver=PerceiverConfig(latents=8, depth=2, heads=4, head_dim=32, mlp_width=576),
+        perceiver=PerceiverConfig(latents=8, depth=2, heads=3, head_dim=32, mlp_width=288),
         mask_encoder=ViTConfig(
-            patch_size_xyz, patches_xyz, channels=1, width=96, depth=2, heads=4, head_dim=32, mlp_width=384, dropout=0.0
+            (16, 16, 16), (3, 3, 2), channels=1, width=96, depth=1, heads=3, head_dim=32, mlp_width=288, dropout=0.0
         ),
-        language=LanguageConfig(_llama(text_vocabulary_size, width=256, mlp_width=688, depth=4, heads=4), lora=None),
+        language=LanguageConfig(_llama(text_vocabulary_size, width=192, mlp_width=512, depth=4, heads=6), lora=None),
         max_regions=len(REGIONS),
         text_vocabulary_size=text_vocabulary_size,
     )

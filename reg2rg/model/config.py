@@ -14,66 +14,10 @@ from typing import Any
 
 from reg2rg.errors import InputError
 from reg2rg.intensity import HUWindow
+from reg2rg.tokens import SpecialTokens
 
 FORMAT = "reg2rg.model/1"
 """Written into config.json, so that no other program's config.json is taken for ours."""
-
-
-@dataclass(frozen=True)
-class TokenLayout:
-    """Which token id means what.
-
-    Ids run: text; image open, image close; region open, region close; the image's latents; then, for each region
-    *slot* (the region's position in the prompt, not its name), its latents and one mask token.
-
-    >>> layout = TokenLayout(text=32000, latents=32, regions=10)
-    >>> layout.image_open, layout.region_close, layout.image, layout.region(1), layout.size
-    (32000, 32003, range(32004, 32036), range(32069, 32102), 32366)
-    """
-
-    text: int
-    latents: int
-    regions: int
-
-    @property
-    def image_open(self) -> int:
-        """The token before the image's latents."""
-        return self.text
-
-    @property
-    def image_close(self) -> int:
-        """The token after the image's latents."""
-        return self.text + 1
-
-    @property
-    def region_open(self) -> int:
-        """The token before a region's tokens."""
-        return self.text + 2
-
-    @property
-    def region_close(self) -> int:
-        """The token after a region's tokens."""
-        return self.text + 3
-
-    @property
-    def image(self) -> range:
-        """The image's latents."""
-        return range(self.text + 4, self.text + 4 + self.latents)
-
-    @property
-    def tokens_per_region(self) -> int:
-        """A region's latents and its mask token."""
-        return self.latents + 1
-
-    def region(self, slot: int) -> range:
-        """The tokens of the region in this slot: its latents, then its mask token."""
-        start = self.image.stop + slot * self.tokens_per_region
-        return range(start, start + self.tokens_per_region)
-
-    @property
-    def size(self) -> int:
-        """Number of ids."""
-        return self.image.stop + self.regions * self.tokens_per_region
 
 
 @dataclass(frozen=True)
@@ -107,6 +51,11 @@ class ViTConfig:
         _check_probability("dropout", self.dropout)
         if self.width % 3:
             raise InputError(f"width: expected a multiple of 3 (a third for each axis's positions), got {self.width}")
+
+    def patches_xyz(self, crop_size_xyz: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Patches of a crop along each axis; patches are ordered with x slowest and z fastest."""
+        x, y, z = (size // patch for size, patch in zip(crop_size_xyz, self.patch_size_xyz, strict=True))
+        return x, y, z
 
 
 @dataclass(frozen=True)
@@ -226,9 +175,9 @@ class Reg2RGConfig:
                     )
 
     @property
-    def tokens(self) -> TokenLayout:
-        """Which token id means what."""
-        return TokenLayout(self.text_vocabulary_size, self.perceiver.latents, self.max_regions)
+    def tokens(self) -> SpecialTokens:
+        """The special tokens; their ids follow those of the text vocabulary."""
+        return SpecialTokens(self.perceiver.latents, self.max_regions)
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON values; inverse of `from_dict`."""

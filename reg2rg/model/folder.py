@@ -13,11 +13,28 @@ from torch import Tensor
 
 from reg2rg.errors import InputError
 from reg2rg.files import staged_file, write_json
+from reg2rg.model.config import Reg2RGConfig, load_config
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
 MAX_SHARD_BYTES = 5_000_000_000
+
+
+def write_model(folder: Path, config: Reg2RGConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Writes a model's configuration and weights; other files in the folder stay. Inverse: `read_model`."""
+    write_tensors(folder, tensors)
+    write_json(folder / CONFIG, config.to_dict())
+
+
+def read_model(folder: Path) -> tuple[Reg2RGConfig, dict[str, Tensor]]:
+    """A model's configuration and its weights by name, mapped from their files rather than read.
+
+    Raises:
+        InputError: if a file of them is missing, broken or a pickle.
+    """
+    tensors = read_tensors(folder)
+    return load_config(folder / CONFIG), tensors
 
 
 def write_tensors(folder: Path, tensors: Mapping[str, Tensor], max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
@@ -33,8 +50,7 @@ def write_tensors(folder: Path, tensors: Mapping[str, Tensor], max_shard_bytes: 
         else [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
     )
     for name, shard in zip(names, shards, strict=True):
-        with staged_file(folder / name) as path:
-            save_file({key: tensors[key].detach().contiguous() for key in shard}, path, metadata={"format": "pt"})
+        write_tensor_file(folder / name, {key: tensors[key] for key in shard})
     if len(shards) > 1:
         weight_map = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
         total = sum(tensor.nbytes for tensor in tensors.values())
@@ -53,14 +69,27 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     """
     tensors: dict[str, Tensor] = {}
     for path in _weight_files(folder):
-        try:
-            with safe_open(path, framework="pt") as file:
-                tensors.update((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise InputError(
-                f"{path}: expected a safetensors file, cannot read it ({error}); fetch it again"
-            ) from error
+        tensors |= read_tensor_file(path)
     return tensors
+
+
+def read_tensor_file(path: Path) -> dict[str, Tensor]:
+    """One safetensors file's tensors by name, mapped rather than read.
+
+    Raises:
+        InputError: if the file is missing or broken.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: expected a safetensors file, cannot read it ({error}); fetch it again") from error
+
+
+def write_tensor_file(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes one safetensors file, complete or not at all."""
+    with staged_file(path) as staging:
+        save_file({name: value.detach().contiguous() for name, value in tensors.items()}, staging, {"format": "pt"})
 
 
 def check_names(found: Iterable[str], expected: Iterable[str], source: Path) -> None:
@@ -79,7 +108,7 @@ def check_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], so
         if found[name].shape != tensor.shape
     ]
     if wrong:
-        raise InputError(f"{source}: {len(wrong)} tensors have another shape than config.json says: {_first(wrong)}")
+        raise InputError(f"{source}: {len(wrong)} tensors have another shape than the configuration: {_first(wrong)}")
 
 
 def _first(items: Iterable[str], count: int = 3) -> str:

@@ -3,11 +3,14 @@
 transformers and peft take seconds to import and are imported where they are used.
 """
 
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import nn
 
 from reg2rg.errors import InputError
-from reg2rg.model.config import LanguageConfig
+from reg2rg.model.config import LanguageConfig, LoRAConfig
 
 
 def build_language_model(config: LanguageConfig) -> nn.Module:
@@ -23,25 +26,55 @@ def build_language_model(config: LanguageConfig) -> nn.Module:
         model = AutoModelForCausalLM.from_config(
             architecture, attn_implementation="sdpa", dtype=torch.get_default_dtype()
         )
-    except (ValueError, TypeError, AttributeError) as error:
+    except Exception as error:  # architectures check their settings in many ways
         kind = config.architecture["model_type"]
-        raise InputError(f"language.architecture: cannot make a {kind} language model ({_one_line(error)})") from error
-    if config.lora is None:
+        raise InputError(f"language.architecture: cannot make a {kind} language model ({one_line(error)})") from error
+    return _with_lora(model, config.lora)
+
+
+def load_language_model(folder: Path, lora: LoRAConfig | None) -> nn.Module:
+    """A language model with its weights, in the dtype they were saved in, and fresh adapters.
+
+    Raises:
+        InputError: if the folder holds no language model with weights as safetensors, or LoRA's targets are no
+            layers of it.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype="auto", attn_implementation="sdpa"
+        )
+    except Exception as error:  # transformers raises many kinds for files it cannot use
+        raise InputError(
+            f"{folder}: expected a language model with its weights as safetensors ({one_line(error)})"
+        ) from error
+    return _with_lora(model, lora)
+
+
+def text_embedding(language: Any) -> nn.Embedding:
+    """The table of text embeddings of a Hugging Face language model, with or without adapters."""
+    return language.get_input_embeddings()
+
+
+def one_line(error: Exception) -> str:
+    """An exception's message, shortened, on one line."""
+    return " ".join(str(error).split())[:200]
+
+
+def _with_lora(model: nn.Module, lora: LoRAConfig | None) -> nn.Module:
+    if lora is None:
         return model
     from peft import LoraConfig, get_peft_model
 
-    lora = LoraConfig(
+    settings = LoraConfig(
         task_type="CAUSAL_LM",
-        r=config.lora.rank,
-        lora_alpha=config.lora.alpha,
-        lora_dropout=config.lora.dropout,
-        target_modules=list(config.lora.targets),
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets),
     )
     try:
-        return get_peft_model(model, lora)
+        return get_peft_model(model, settings)
     except ValueError as error:
-        raise InputError(f"language.lora.targets: {_one_line(error)}") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+        raise InputError(f"language.lora.targets: {one_line(error)}") from error

@@ -15,12 +15,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from reg2rg.errors import InputError
-from reg2rg.files import write_json
-from reg2rg.model import folder as model_folder
-from reg2rg.model.config import Reg2RGConfig, load_config
+from reg2rg.model.config import Reg2RGConfig
+from reg2rg.model.folder import check_names, check_shapes, read_model, write_model
 from reg2rg.model.mask_encoder import MaskEncoder
 from reg2rg.model.perceiver import Perceiver
-from reg2rg.model.splice import splice, text_ids
+from reg2rg.model.splice import splice
 from reg2rg.model.vit3d import ViT3D
 
 
@@ -119,13 +118,14 @@ class Reg2RG(nn.Module):
         """Embeddings of prompts whose images and regions are encoded already, in the language model's dtype.
 
         Raises:
-            ValueError: if an id is out of range, or names a region slot that its study does not fill.
+            ValueError: if an id is that of a region slot which its study does not fill.
+            IndexError: if an id is negative.
         """
-        layout = self.config.tokens
-        text = self.language.get_input_embeddings()(text_ids(token_ids, layout))
+        special_rows = token_ids - self.config.text_vocabulary_size
+        text = self.language.get_input_embeddings()(token_ids.masked_fill(special_rows >= 0, 0))
         brackets = torch.cat([self.image_brackets, self.region_brackets])
         regions = torch.cat([texture_tokens, mask_tokens[:, None]], dim=1)
-        return splice(token_ids, text, brackets, image_tokens, regions, region_counts, layout)
+        return splice(special_rows, text, brackets, image_tokens, regions, region_counts, self.config.tokens)
 
     def embed(
         self,
@@ -231,8 +231,7 @@ class Reg2RG(nn.Module):
         Inverse of `from_pretrained`.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        model_folder.write_tensors(folder, unique_tensors(self))
-        write_json(folder / model_folder.CONFIG, self.config.to_dict())
+        write_model(folder, self.config, unique_tensors(self))
 
     @classmethod
     def from_pretrained(cls, folder: Path, dtype: torch.dtype | None = None, device: str = "cpu") -> "Reg2RG":
@@ -251,8 +250,7 @@ class Reg2RG(nn.Module):
 
         from reg2rg.model.build import build_model
 
-        tensors = model_folder.read_tensors(folder)
-        config = load_config(folder / model_folder.CONFIG)
+        config, tensors = read_model(folder)
         with no_init_weights():
             model = build_model(config)
         model.language.tie_weights()
@@ -308,8 +306,8 @@ def load_tensors(
         InputError: if a tensor is missing, left over or of the wrong shape.
     """
     expected = unique_tensors(model)
-    model_folder.check_names(tensors, expected, source)
-    model_folder.check_shapes(tensors, expected, source)
+    check_names(tensors, expected, source)
+    check_shapes(tensors, expected, source)
     for name, own in expected.items():
         own.data = tensors[name].to(device=device, dtype=dtype if own.is_floating_point() else None)
 

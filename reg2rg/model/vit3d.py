@@ -21,7 +21,7 @@ class ViT3D(nn.Module):
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
-        self.patch_size_xyz = config.patch_size_xyz
+        self.config = config
         self.patches = PatchEmbedding(config)
         self.positions = AxisPositions(config)
         self.dropout = nn.Dropout(config.dropout)
@@ -33,8 +33,8 @@ class ViT3D(nn.Module):
         Raises:
             einops.EinopsError: if patches do not fill the crops.
         """
-        x, y, z = (size // patch for size, patch in zip(crops.shape[1:], self.patch_size_xyz, strict=True))
-        tokens = self.dropout(self.patches(crops) + self.positions(x, y, z))
+        x, y, z = crops.shape[1:]
+        tokens = self.dropout(self.patches(crops) + self.positions(*self.config.patches_xyz((x, y, z))))
         for block in self.blocks:
             tokens = block(tokens)
         return tokens
