@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from reg2rg.phantom.organs import AIR, LOBES, STOMACH_CONTENT, STOMACH_WALL, Chest, esophagus_tubes, smooth_noise
 from reg2rg.phantom.shapes import Ellipsoid, Shape, Tube, Union, rotation_about
-from reg2rg.regions import get_region
 from reg2rg.volume import Box
 
 AMOUNTS = ("small", "moderate", "large")
@@ -74,6 +73,7 @@ def draw_pericardial_effusion(chest: Chest, rng: np.random.Generator, first_lesi
     canvas.blend(fluid, hu, box)
     _take_from_lung(chest, fluid, box)
     canvas.mark_region("heart", fluid >= 0.5, box)
+    canvas.unmark_region("abdomen", fluid >= 0.5, box)
     canvas.mark_lesion(first_lesion, fluid >= 0.5, box)
     return (Finding("Pericardial effusion", "heart", size_mm=thickness, lesion=first_lesion),)
 
@@ -243,11 +243,9 @@ DRAWERS: dict[str, Drawer] = {
 
 def _take_from_lung(chest: Chest, coverage: Float[np.ndarray, "x y z"], box: Box) -> None:
     """What fills a part of the lung makes it no lung any more: for its mask, and for what is placed later."""
-    taken: Bool[np.ndarray, "x y z"] = coverage >= 0.5
-    regions = chest.canvas.regions[box.slices]
-    regions &= ~(taken * np.uint16(get_region("lung").bit))
+    chest.canvas.unmark_region("lung", coverage >= 0.5, box)
     lung_mm = chest.lung_mm[box.slices]
-    np.maximum(lung_mm, (2 * coverage - 1) * np.float32(np.mean(chest.canvas.grid.spacing_mm)), out=lung_mm)
+    np.maximum(lung_mm, (coverage - np.float32(0.5)) * np.float32(chest.canvas.voxel_mm), out=lung_mm)
 
 
 def _place_in_lung(

@@ -140,6 +140,11 @@ class Canvas:
         there = self.regions[(box or self.whole).slices]
         there |= mask * np.uint16(get_region(region).bit)
 
+    def unmark_region(self, region: str, mask: Bool[np.ndarray, "x y z"], box: Box | None = None) -> None:
+        """Takes the voxels of a mask (of the box, or of the whole grid) out of a region."""
+        there = self.regions[(box or self.whole).slices]
+        there &= ~(mask * np.uint16(get_region(region).bit))
+
     def region_mask(self, region: str) -> Bool[np.ndarray, "x y z"]:
         """The voxels of a region so far."""
         return (self.regions & np.uint16(get_region(region).bit)) != 0

@@ -104,7 +104,7 @@ def draw_chest(anatomy: Anatomy, grid: Grid, rng: np.random.Generator) -> Chest:
     lung = canvas.coverage(lung_mm)
     canvas.blend(lung, _parenchyma_hu(canvas, anatomy, rng), canvas.whole)
     canvas.mark_region("lung", lung >= 0.5)
-    shell_mm = max(2.5, 0.55 * float(np.mean(grid.spacing_mm)))
+    shell_mm = max(2.5, 0.55 * canvas.voxel_mm)
     canvas.mark_region("pleura", np.abs(lung_mm) < shell_mm)
 
     _draw_lung_vessels(canvas, anatomy, lung_mm, rng)
@@ -468,6 +468,7 @@ def _draw_heart(canvas: Canvas, heart: Union) -> None:
         chamber = Ellipsoid(part.center_mm, (0.74 * a, 0.62 * b, 0.62 * c), part.rotation)
         canvas.draw(chamber, BLOOD - 4)
     canvas.mark_region("heart", coverage >= 0.5, box)
+    canvas.unmark_region("abdomen", coverage >= 0.5, box)
 
 
 def _draw_thyroid(canvas: Canvas, anatomy: Anatomy) -> None:
