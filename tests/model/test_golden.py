@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from reg2rg.model import perceiver, vit3d
 from reg2rg.model.build import build_model, published
-from reg2rg.model.checkpoint import from_authors
+from reg2rg.model.checkpoint import our_name
 from reg2rg.model.config import LanguageConfig, Reg2RGConfig
 from reg2rg.model.reg2rg import Reg2RG, unique_tensors
 
@@ -92,7 +92,7 @@ def model() -> Reg2RG:
         values = deterministic(key, tuple(shape))
         if len(shape) == 1 and key.endswith("weight"):
             values = values + np.float32(1.0)
-        name = from_authors(f"embedding_layer.{key}")
+        name = our_name(f"embedding_layer.{key}")
         assert name is not None and own[name].shape == values.shape
         own.pop(name).copy_(torch.from_numpy(values))
     assert all(name.startswith("language.") for name in own), "weights the goldens do not know"
