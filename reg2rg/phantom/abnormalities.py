@@ -25,6 +25,8 @@ NODULE_HU = {"solid": (10.0, 60.0), "calcified": (300.0, 600.0), "ground glass":
 EMPHYSEMA_HU = -985.0
 METAL_HU = 2800.0
 
+_NEIGHBORHOOD_MM = 40.0  # wider than half the largest lesion that is placed by depth below the lung's surface
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -64,14 +66,15 @@ def draw_pericardial_effusion(chest: Chest, rng: np.random.Generator, first_lesi
     thickness = int(rng.integers(6, 23))
     hu = rng.uniform(*EFFUSION_HU)
     sac = Union(tuple(part.grown(thickness) for part in chest.heart.parts if isinstance(part, Ellipsoid)))
-    box = canvas.box_of(sac)
+    box = canvas.box_of(sac, _NEIGHBORHOOD_MM)
     if box is None:
         return ()
     x, y, z = canvas.axes_mm(box)
     distance = np.maximum(sac.distance_mm(x, y, z), y - np.float32(chest.anatomy.thorax_depth_mm / 2 - 3))
-    fluid = canvas.coverage(np.maximum(distance, -chest.heart.distance_mm(x, y, z)))
+    distance = np.maximum(distance, -chest.heart.distance_mm(x, y, z))
+    fluid = canvas.coverage(distance)
     canvas.blend(fluid, hu, box)
-    _take_from_lung(chest, fluid, box)
+    _take_from_lung(chest, distance, box)
     canvas.mark_region("heart", fluid >= 0.5, box)
     canvas.unmark_region("abdomen", fluid >= 0.5, box)
     canvas.mark_lesion(first_lesion, fluid >= 0.5, box)
@@ -105,9 +108,9 @@ def _fill_pleura(chest: Chest, side: str, amount: str, rng: np.random.Generator,
     climb = 0.3 * depth * np.exp(np.clip(chest.pleural_mm / 10, -8, 0))
     level = -anatomy.thorax_depth_mm / 2 + height * (depth + climb)
     distance = np.maximum(np.maximum(y - level, chest.lung_mm), -x if side == "right" else x)
-    fluid = canvas.coverage(distance.astype(np.float32))
+    fluid = canvas.coverage(distance)
     canvas.blend(fluid, hu, canvas.whole)
-    _take_from_lung(chest, fluid, canvas.whole)
+    _take_from_lung(chest, distance, canvas.whole)
     canvas.mark_region("pleura", fluid >= 0.5)
     canvas.mark_lesion(lesion, fluid >= 0.5)
 
@@ -119,15 +122,15 @@ def draw_hiatal_hernia(chest: Chest, rng: np.random.Generator, first_lesion: int
     hiatus = esophagus_tubes(chest.anatomy)[1].end_mm
     center = (hiatus[0], hiatus[1] + 0.15 * size, hiatus[2] + 0.45 * size)
     sac = Ellipsoid(center, (0.5 * size, 0.42 * size, 0.46 * size))
-    box = canvas.box_of(sac)
+    box = canvas.box_of(sac, _NEIGHBORHOOD_MM)
     if box is None:
         return ()
-    _, y, _ = canvas.axes_mm(box)
+    x, y, z = canvas.axes_mm(box)
     coverage = canvas.coverage_of(sac, box)
     canvas.blend(coverage, STOMACH_WALL, box)
     content = np.where(y > center[1] + 0.1 * size, np.float32(AIR), np.float32(STOMACH_CONTENT))
     canvas.blend(canvas.coverage_of(sac.grown(-5.0), box), content, box)
-    _take_from_lung(chest, coverage, box)
+    _take_from_lung(chest, sac.distance_mm(x, y, z), box)
     canvas.mark_region("esophagus", coverage >= 0.5, box)
     canvas.mark_lesion(first_lesion, coverage >= 0.5, box)
     return (Finding("Hiatal hernia", "esophagus", size_mm=size, lesion=first_lesion),)
@@ -154,11 +157,11 @@ def draw_emphysema(chest: Chest, rng: np.random.Generator, first_lesion: int) ->
 def draw_consolidation(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
     """An airless part of one lobe with a ragged edge, in which the bronchi stay open."""
     canvas, k = chest.canvas, chest.anatomy.scale
-    side, lobe = LOBES[rng.integers(len(LOBES))]
     amount = AMOUNTS[rng.integers(3)]
     radius = k * rng.uniform(*{"small": (14, 19), "moderate": (26, 34), "large": (46, 62)}[amount])
     hu = rng.uniform(*CONSOLIDATION_HU)
-    center = _place_in_lung(chest, rng, side, lobe, 0.5 * radius)
+    lobe_index, center = _place_in_lung(chest, rng, 0.4 * radius)
+    side, lobe = LOBES[lobe_index]
     radii = (radius * rng.uniform(0.8, 1.2), radius * rng.uniform(0.8, 1.2), radius * rng.uniform(0.8, 1.2))
     patch = Ellipsoid(center, radii, rotation_about(2, rng.uniform(0, 180)))
     box = canvas.box_of(patch, margin_mm=0.4 * radius)
@@ -166,7 +169,7 @@ def draw_consolidation(chest: Chest, rng: np.random.Generator, first_lesion: int
     x, y, z = canvas.axes_mm(box)
     ragged = 0.16 * radius * smooth_noise(canvas, max(9.0, 0.4 * radius), rng, box)
     distance = np.maximum(patch.distance_mm(x, y, z) + ragged, chest.lung_mm[box.slices])
-    in_lobe = chest.lobe(x, y, z) == LOBES.index((side, lobe))
+    in_lobe = chest.lobe(x, y, z) == lobe_index
     airless = canvas.coverage(distance) * in_lobe
     canvas.blend(airless, hu, box)
     for branch in chest.airways:
@@ -181,11 +184,12 @@ def draw_lung_nodules(chest: Chest, rng: np.random.Generator, first_lesion: int)
     canvas = chest.canvas
     findings = []
     for index in range(first_lesion, first_lesion + int(rng.choice([1, 2, 3], p=[0.7, 0.2, 0.1]))):
-        side, lobe = LOBES[rng.integers(len(LOBES))]
         size = round(np.exp(rng.uniform(np.log(3), np.log(30))))
         kind = str(rng.choice(list(NODULE_HU), p=[0.75, 0.12, 0.13]))
         hu = rng.uniform(*NODULE_HU[kind])
-        ball = Ellipsoid(_place_in_lung(chest, rng, side, lobe, size / 2 + 2), (size / 2, size / 2, size / 2))
+        lobe_index, center = _place_in_lung(chest, rng, size / 2 + canvas.voxel_mm)
+        side, lobe = LOBES[lobe_index]
+        ball = Ellipsoid(center, (size / 2, size / 2, size / 2))
         box = canvas.box_of(ball)
         assert box is not None, "a nodule was placed outside the scan"
         coverage = canvas.coverage_of(ball, box)
@@ -241,24 +245,31 @@ DRAWERS: dict[str, Drawer] = {
 }
 
 
-def _take_from_lung(chest: Chest, coverage: Float[np.ndarray, "x y z"], box: Box) -> None:
-    """What fills a part of the lung makes it no lung any more: for its mask, and for what is placed later."""
-    chest.canvas.unmark_region("lung", coverage >= 0.5, box)
+def _take_from_lung(chest: Chest, distance_mm: Float[np.ndarray, "x y z"], box: Box) -> None:
+    """What fills a part of the lung makes it no lung any more: for its mask, and for what is placed later.
+
+    The box reaches beyond the filled part, so that later lesions know how far away it is.
+    """
+    chest.canvas.unmark_region("lung", distance_mm <= 0, box)
     lung_mm = chest.lung_mm[box.slices]
-    np.maximum(lung_mm, (coverage - np.float32(0.5)) * np.float32(chest.canvas.voxel_mm), out=lung_mm)
+    np.maximum(lung_mm, -distance_mm, out=lung_mm)
 
 
-def _place_in_lung(
-    chest: Chest, rng: np.random.Generator, side: str, lobe: str, depth_mm: float
-) -> tuple[float, float, float]:
-    """A point of a lobe at least `depth_mm` below the lung's surface, or the deepest one tried if there is none."""
+def _place_in_lung(chest: Chest, rng: np.random.Generator, depth_mm: float) -> tuple[int, tuple[float, float, float]]:
+    """A lobe, as an index into LOBES, and a point of it at least `depth_mm` below the lung's surface.
+
+    Every lobe that has room is as likely as any other. If none has, the deepest point tried is taken.
+    """
     anatomy = chest.anatomy
     half_width, half_depth = anatomy.thorax_width_mm / 2, anatomy.thorax_depth_mm / 2
-    low = (0.1 * half_width if side == "right" else -half_width, -half_depth, anatomy.dome_left_mm - 60 * anatomy.scale)
-    high = (half_width if side == "right" else -0.1 * half_width, half_depth, anatomy.apex_mm)
-    points = rng.uniform(low, high, size=(3000, 3))
-    depth = -chest.canvas.sample(chest.lung_mm, points, outside=np.inf)
-    depth[chest.lobe(*points.T) != LOBES.index((side, lobe))] = -np.inf
-    fits = np.flatnonzero(depth >= depth_mm)
-    x, y, z = points[fits[0] if fits.size else int(np.argmax(depth))]
-    return float(x), float(y), float(z)
+    low = (-half_width, -half_depth, anatomy.dome_left_mm - 60 * anatomy.scale)
+    points = rng.uniform(low, (half_width, half_depth, anatomy.apex_mm), size=(6000, 3))
+    depths = -chest.canvas.sample(chest.lung_mm, points, outside=np.inf)
+    lobes = chest.lobe(*points.T)
+    for lobe in rng.permutation(len(LOBES)).tolist():
+        fits = np.flatnonzero((lobes == lobe) & (depths >= depth_mm))
+        if fits.size:
+            break
+    index = fits[0] if fits.size else np.argmax(depths)
+    x, y, z = points[index].tolist()
+    return int(lobes[index]), (x, y, z)

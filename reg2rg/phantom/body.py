@@ -14,7 +14,7 @@ from reg2rg.phantom.shapes import Ellipsoid, Union, rotation_about
 # Cardiothoracic ratio: transverse width of the heart over the widest inner width of the thorax; above 0.5 is
 # cardiomegaly (Danzer 1919). A gap is left around 0.5, so that the truth is beyond dispute.
 NORMAL_RATIO = (0.38, 0.48)
-ENLARGED_RATIO = (0.53, 0.63)
+ENLARGED_RATIO = (0.53, 0.61)
 
 
 @dataclass(frozen=True)

@@ -468,7 +468,8 @@ def _draw_heart(canvas: Canvas, heart: Union) -> None:
         chamber = Ellipsoid(part.center_mm, (0.74 * a, 0.62 * b, 0.62 * c), part.rotation)
         canvas.draw(chamber, BLOOD - 4)
     canvas.mark_region("heart", coverage >= 0.5, box)
-    canvas.unmark_region("abdomen", coverage >= 0.5, box)
+    for pushed_aside in ("abdomen", "esophagus", "trachea and bronchie"):
+        canvas.unmark_region(pushed_aside, coverage >= 0.5, box)
 
 
 def _draw_thyroid(canvas: Canvas, anatomy: Anatomy) -> None:
