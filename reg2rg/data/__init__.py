@@ -1,0 +1,1 @@
+"""Datasets: what is on disk, read as one record per study, whatever the layout."""
