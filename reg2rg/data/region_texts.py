@@ -69,7 +69,7 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
     """The rows of a CSV file that has at least these columns; cells that a row lacks are empty.
 
     Raises:
-        InputError: if the file is missing, no CSV text, or lacks a column.
+        InputError: if the file cannot be read, is no CSV text, or lacks a column.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -79,8 +79,8 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
                 found = ", ".join(reader.fieldnames or ()) or "nothing"
                 raise InputError(f"{path}: expected the columns {', '.join(columns)}; {missing[0]} is not in: {found}")
             yield from reader
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+    except OSError as error:
+        raise InputError(f"{path}: expected a CSV file, cannot read it ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected a CSV file in UTF-8 ({error}); export it again") from error
 

@@ -245,6 +245,14 @@ def test_tables_that_are_none_are_refused(radgenome, content, message):
         open_dataset(radgenome, "valid")
 
 
+def test_a_folder_in_place_of_a_table_is_refused(radgenome):
+    table = radgenome / "dataset/radgenome_files/validation_region_report.csv"
+    table.unlink()
+    table.mkdir()
+    with pytest.raises(InputError, match="expected a CSV file, cannot read it"):
+        open_dataset(radgenome, "valid")
+
+
 @pytest.fixture
 def ctrg(tmp_path):
     root = tmp_path / "dataset/ctrg/valid"
