@@ -57,7 +57,9 @@ def find_model(name_or_folder: str) -> Path:
         raise InputError(f"unknown model {name_or_folder!r}: expected one of {names}, or a folder with a model in it")
     if not (folder / "config.json").is_file() or not any((folder / n).is_file() for n in (WEIGHTS_FILE, INDEX_FILE)):
         pickles = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt"))
-        found = f"found {pickles[0]}, a pickle: turn it into safetensors with reg2rg convert" if pickles else "found none"
+        found = (
+            f"found {pickles[0]}, a pickle: turn it into safetensors with reg2rg convert" if pickles else "found none"
+        )
         raise InputError(f"{folder}: expected config.json and {WEIGHTS_FILE}, {found}")
     return folder
 

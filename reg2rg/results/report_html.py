@@ -46,7 +46,8 @@ model {escape(report.model.name)} · {agree} of {len(report.regions)} regions re
 {sentences}</section>
 <section class="cards" aria-label="Regions">{cards}</section></main>
 <footer>Pictures: the slice in which the region is largest, in radiological convention (the patient's right is
-on the left; sagittal slices have anterior on the left). <code>regions.nii.gz</code> holds the masks on the CT's own grid.</footer>
+on the left; sagittal slices have anterior on the left).
+<code>regions.nii.gz</code> holds the masks on the CT's own grid.</footer>
 <script>{_SCRIPT}</script></body></html>
 """
 

@@ -1,0 +1,334 @@
+"""The command line: a verb for each job. Parsing only; the work is done in the modules that the verbs call.
+
+Heavy modules are imported inside the verbs that need them, so that ``--help``, ``regions``, ``models`` and ``info``
+start at once.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from reg2rg.errors import InputError
+from reg2rg.models import DEFAULT_MODEL
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns the exit code: 0 on success, 2 with one line on standard error for bad input."""
+    # Model folders are local: no library may ask a hub for anything, nor talk on standard error.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    args = _parse(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        args.run(args)
+    except InputError as error:
+        print(f"reg2rg {args.verb}: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print(f"reg2rg {args.verb}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `reg2rg regions | head -1` is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """All verbs go through argparse but train: its settings are a record, which jsonargparse turns into options."""
+    if arguments[:1] == ["train"]:
+        return argparse.Namespace(verb="train", run=_train, settings=arguments[1:])
+    return build_parser().parse_args(arguments)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs."""
+    parser = _Parser(
+        prog="reg2rg",
+        description="A chest CT in, a report out in which every sentence belongs to a region. "
+        "Research software, not a medical device.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
+
+    def verb(name: str, run: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        added.set_defaults(run=run)
+        return added
+
+    demo = verb("demo", _demo, "make a phantom study, report it, show the truth and the report side by side")
+    demo.add_argument("--out", type=Path, default=Path("reg2rg_demo"), help="folder to write (default: %(default)s)")
+    demo.add_argument("--seed", type=int, default=7, help="which phantom (default: %(default)s)")
+    _add_model(demo)
+    _add_force(demo)
+    _add_talk(demo)
+
+    report = verb("report", _report, "turn chest CTs into region-grounded reports")
+    report.add_argument(
+        "studies", nargs="+", type=Path, metavar="STUDY", help="a CT as .nii or .nii.gz; several at once"
+    )
+    report.add_argument("--out", type=Path, required=True, help="folder to write; with several studies one folder each")
+    report.add_argument(
+        "--masks",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="given region masks: a folder of REGION.nii.gz, a multi-label file, or REGION=FILE; may be repeated",
+    )
+    report.add_argument("--segmenter", help="who draws the masks that are not given (default: auto if none is given)")
+    _add_model(report)
+    _add_generation(report)
+    _add_force(report)
+    _add_talk(report)
+
+    phantom = verb("phantom", _phantom, "write a synthetic dataset with exact truth, in RadGenome-ChestCT's layout")
+    phantom.add_argument("out", type=Path, metavar="OUT", help="folder that will hold dataset/")
+    phantom.add_argument("--count", type=int, required=True, help="number of studies")
+    phantom.add_argument("--seed", type=int, required=True, help="which world; the same seed gives the same voxels")
+    phantom.add_argument("--split", choices=("train", "valid"), default="train", help="(default: %(default)s)")
+    phantom.add_argument(
+        "--size", choices=("small", "standard", "clinical"), default="small", help="voxels (default: %(default)s)"
+    )
+    phantom.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    _add_talk(phantom)
+
+    verb("train", _train, "train a model: stage vision or report; see docs/TRAINING.md")
+
+    generate = verb("generate", _generate, "write the reports of a whole dataset into predictions.csv; resumable")
+    generate.add_argument("dataset", type=Path, metavar="DATASET", help="folder holding dataset/, or a manifest CSV")
+    generate.add_argument("--out", type=Path, required=True, help="the CSV to write")
+    generate.add_argument("--split", choices=("train", "valid"), default="valid", help="(default: %(default)s)")
+    generate.add_argument("--limit", type=int, help="only the first studies")
+    generate.add_argument("--batch-size", type=int, default=8, help="studies decoded together (default: %(default)s)")
+    _add_model(generate)
+    _add_generation(generate)
+    _add_force(generate)
+    _add_talk(generate)
+
+    convert = verb("convert", _convert, "turn the authors' checkpoint into a folder of ours")
+    convert.add_argument("checkpoint", type=Path, metavar="AUTHORS_CHECKPOINT", help="pytorch_model.bin")
+    convert.add_argument("--llm", type=Path, required=True, help="the Llama-2 folder: its config.json and tokenizer")
+    convert.add_argument("--out", type=Path, required=True, help="folder to write")
+    _add_force(convert)
+    _add_talk(convert)
+
+    for name, run, help in (
+        ("regions", _regions, "list the ten regions"),
+        ("models", _models, "list the shipped models"),
+        ("info", _info, "say what is installed and what can be used"),
+    ):
+        verb(name, run, help).add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL, help="a shipped model's name or a folder (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+
+
+def _add_generation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--max-new-tokens", type=int, default=1000, help="longest report (default: %(default)s tokens)")
+    parser.add_argument("--sample", action="store_true", help="sample instead of taking the likeliest word")
+    parser.add_argument("--seed", type=int, default=0, help="of the sampling (default: %(default)s)")
+
+
+def _add_force(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="replace what is already there")
+
+
+def _add_talk(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("reg2rg")
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _progress(args: argparse.Namespace, unit: str) -> Callable[[int, int], None] | None:
+    """A progress bar as a callback (done, total), or None where nobody would see it."""
+    if args.quiet or args.json or not sys.stderr.isatty():
+        return None
+    from tqdm import tqdm
+
+    bar = tqdm(unit=unit, leave=False)
+
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.close()
+
+    return show
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from reg2rg.demo import run_demo
+    from reg2rg.results.report_json import report_to_json
+
+    demo = run_demo(args.out, args.seed, args.model, args.device, args.force)
+    if args.json:
+        _print_json({"out": str(args.out), "truth": demo.truth, "report": report_to_json(demo.report)})
+    else:
+        print(demo.to_text())
+        print(f"\nWritten to {args.out}: open {args.out / 'report.html'} in a browser.")
+
+
+def _report(args: argparse.Namespace) -> None:
+    from reg2rg.generate import GenerationSettings
+    from reg2rg.results.report_json import report_to_json
+    from reg2rg.results.report_text import report_to_text
+    from reg2rg.scan import ScanOptions, report_scan, report_scans
+
+    options = ScanOptions(
+        masks=tuple(args.masks),
+        segmenter=args.segmenter,
+        model=args.model,
+        device=args.device,
+        generation=GenerationSettings(args.max_new_tokens, args.sample, args.seed),
+    )
+    if len(args.studies) > 1:
+        outcomes = report_scans(args.studies, args.out, options, args.force, _progress(args, "study"))
+        rows = [{"study": str(outcome.source), "status": outcome.status, "out": outcome.folder} for outcome in outcomes]
+        if args.json:
+            _print_json({"out": str(args.out), "studies": rows})
+        failed = [outcome for outcome in outcomes if outcome.problem]
+        if failed:
+            raise InputError(
+                f"{len(failed)} of {len(outcomes)} studies could not be reported, see {args.out / 'index.csv'}; "
+                f"the first: {failed[0].problem}"
+            )
+        if not args.json:
+            print(f"{len(outcomes)} studies reported; {args.out / 'index.csv'} lists them.")
+        return
+    report = report_scan(args.studies[0], args.out, options, args.force)
+    if args.json:
+        _print_json(report_to_json(report))
+    else:
+        print(report_to_text(report))
+        print(f"\nWritten to {args.out}: open {args.out / 'report.html'} in a browser.")
+
+
+def _phantom(args: argparse.Namespace) -> None:
+    from reg2rg.phantom.dataset import write_dataset
+
+    write_dataset(
+        args.out,
+        count=args.count,
+        seed=args.seed,
+        split=args.split,
+        size=args.size,
+        workers=args.workers,
+        progress=_progress(args, "study"),
+    )
+    if args.json:
+        _print_json({"out": str(args.out), "split": args.split, "count": args.count, "seed": args.seed})
+    else:
+        print(f"{args.count} phantom studies ({args.split}, seed {args.seed}) are in {args.out / 'dataset'}.")
+
+
+def _train(args: argparse.Namespace) -> None:
+    from reg2rg.train.config import config_parser, parse_config
+
+    if {"-h", "--help"} & set(args.settings):
+        config_parser().print_help()
+        return
+    config = parse_config(args.settings)
+    from reg2rg.train.run import train
+
+    train(config)
+    print(f"Trained; {Path(config.out) / 'validation.json'} has the scores.")
+
+
+def _generate(args: argparse.Namespace) -> None:
+    from reg2rg.data.dataset import open_dataset
+    from reg2rg.generate import GenerationSettings, Reporter, generate_dataset
+
+    dataset = open_dataset(args.dataset, args.split)
+    record = generate_dataset(
+        dataset,
+        Reporter.load(args.model, args.device),
+        args.out,
+        GenerationSettings(args.max_new_tokens, args.sample, args.seed),
+        batch_size=args.batch_size,
+        limit=args.limit,
+        force=args.force,
+        progress=_progress(args, "study"),
+    )
+    if args.json:
+        _print_json(record)
+        return
+    print(f"{record['studies']} reports are in {args.out}.")
+    for key, problem in record["failed"].items():
+        print(f"not reported: {key}: {problem}")
+
+
+def _convert(args: argparse.Namespace) -> None:
+    from reg2rg.model.checkpoint import convert_checkpoint
+
+    convert_checkpoint(args.checkpoint, args.llm, args.out, force=args.force)
+    if args.json:
+        _print_json({"out": str(args.out)})
+    else:
+        print(f"Converted; report with it by reg2rg report STUDY --out DIR --model {args.out}")
+
+
+def _regions(args: argparse.Namespace) -> None:
+    from reg2rg.regions import REGIONS
+
+    if args.json:
+        rows = [{"index": r.index, "bit": r.bit, "name": r.name, "synonyms": list(r.synonyms)} for r in REGIONS]
+        _print_json({"regions": rows})
+        return
+    for region in REGIONS:
+        also = f"  (also: {', '.join(region.synonyms)})" if region.synonyms else ""
+        print(f"{region.index}  {region.name}{also}")
+
+
+def _models(args: argparse.Namespace) -> None:
+    from reg2rg.models import SHIPPED_MODELS, WEIGHTS_FILE
+
+    rows = []
+    for model in SHIPPED_MODELS:
+        weights = model.folder / WEIGHTS_FILE
+        size_mib = round(weights.stat().st_size / 2**20, 1) if weights.is_file() else None
+        rows.append(
+            {"name": model.name, "description": model.description, "size_mib": size_mib, "folder": str(model.folder)}
+        )
+    if args.json:
+        _print_json({"default": DEFAULT_MODEL, "models": rows})
+        return
+    for row in rows:
+        size = f"{row['size_mib']} MiB" if row["size_mib"] is not None else "weights missing"
+        print(f"{row['name']}  {row['description']} ({size})")
+        print(f"    model card: {Path(str(row['folder'])) / 'README.md'}")
+
+
+def _info(args: argparse.Namespace) -> None:
+    from reg2rg.info import installation
+
+    facts = installation()
+    if args.json:
+        _print_json(facts)
+        return
+    for title, rows in facts.items():
+        print(title)
+        for name, value in rows.items():
+            print(f"    {name}: {value}")

@@ -1,0 +1,343 @@
+"""A study in, a report out; and the same for a whole dataset, resumable."""
+
+import csv
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from reg2rg.data.dataset import Dataset
+from reg2rg.errors import InputError
+from reg2rg.files import sha256, staged_file, write_json
+from reg2rg.model.reg2rg import Reg2RG
+from reg2rg.models import WEIGHTS_FILE, find_model, notice_of
+from reg2rg.phantom.report import read_findings
+from reg2rg.preprocess import StudyCrops
+from reg2rg.processor import Processor
+from reg2rg.prompt import ParsedReport, build_target, parse_report
+from reg2rg.regions import find_region, get_region
+from reg2rg.report import ModelSource, RegionReport, Report, Sentence, split_sentences
+from reg2rg.results.run_record import run_record
+from reg2rg.volume import RegionMasks, Study
+
+COLUMNS = ("AccNum", "Question", "GT_combined_report", "Pred_combined_report")
+"""Of predictions.csv, as the authors' evaluation scripts read it."""
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """How text is generated.
+
+    Attributes:
+        max_new_tokens: longest text; one that reaches it is marked as cut.
+        sample: draw words by their probability instead of taking the likeliest.
+        seed: of the drawing.
+    """
+
+    max_new_tokens: int = 1000
+    sample: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise InputError(f"max_new_tokens: expected at least 1, got {self.max_new_tokens}")
+
+
+class Reporter:
+    """A loaded model that reports studies."""
+
+    def __init__(self, model: Reg2RG, processor: Processor, source: ModelSource, device: torch.device) -> None:
+        self.model = model.to(device).eval()
+        self.processor = processor
+        self.source = source
+        self.device = device
+
+    @classmethod
+    def load(cls, name_or_folder: str, device: str = "auto") -> "Reporter":
+        """Loads a shipped model or a folder.
+
+        Raises:
+            InputError: if there is no such model or device, or the folder's files do not fit together.
+        """
+        folder = find_model(name_or_folder)
+        where = find_device(device)
+        model = Reg2RG.from_pretrained(folder)
+        processor = Processor.from_pretrained(folder)
+        name = name_or_folder if folder.name == name_or_folder else str(folder)
+        notice = notice_of(model.config.trained_on)
+        return cls(model, processor, ModelSource(name, _sha256_of(folder), version("reg2rg"), notice), where)
+
+    def report(
+        self, studies: Sequence[Study], settings: GenerationSettings | None = None, with_other: bool = False
+    ) -> list[Report]:
+        """One report per study; the studies are encoded and decoded together.
+
+        Args:
+            studies: in the axes and the space in which the model was trained.
+            settings: how text is generated.
+            with_other: ask for an other report too, as CTRG's prompt does.
+
+        Raises:
+            InputError: if a study has nothing that can be encoded.
+        """
+        settings = settings or GenerationSettings()
+        seconds: dict[str, float] = {}
+        with _timed(seconds, "crop"):
+            crops = [self.processor.crop(study) for study in studies]
+        with _timed(seconds, "generate"):
+            texts, complete = self._write(crops, settings, with_other)
+        share = {stage: spent / len(studies) for stage, spent in seconds.items()}
+        return [
+            self._assemble(study, crop, text, [] if whole else [_CUT.format(settings.max_new_tokens)], share)
+            for study, crop, text, whole in zip(studies, crops, texts, complete, strict=True)
+        ]
+
+    def _write(
+        self, crops: list[StudyCrops], settings: GenerationSettings, with_other: bool
+    ) -> tuple[list[str], list[bool]]:
+        prompts = [self.processor.prompt_ids(len(crop.regions), with_other) for crop in crops]
+        with torch.inference_mode():
+            features = self.model.encode(
+                images=self._tensor([crop.image for crop in crops]),
+                textures=self._tensor([texture for crop in crops for texture in crop.textures]),
+                masks=self._tensor([mask for crop in crops for mask in crop.masks]),
+                region_counts=[len(crop.regions) for crop in crops],
+            )
+        generated = self.model.generate(
+            prompts,
+            features,
+            eos_id=self.processor.eos_id,
+            max_new_tokens=settings.max_new_tokens,
+            do_sample=settings.sample,
+            seed=settings.seed,
+        )
+        complete = [ids[-1:] == [self.processor.eos_id] for ids in generated]
+        return [self.processor.decode(ids) for ids in generated], complete
+
+    def _tensor(self, arrays: list[np.ndarray]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(arrays)).to(self.device)
+
+    def _assemble(
+        self, study: Study, crops: StudyCrops, text: str, warnings: list[str], seconds: dict[str, float]
+    ) -> Report:
+        parsed = parse_report(text)
+        regions = tuple(self._region_report(study.masks, slot, name, parsed) for slot, name in enumerate(crops.regions))
+        grid = study.native_grid
+        return Report(
+            study_id=study.study_id,
+            source=study.source,
+            spacing_mm=grid.spacing_mm,
+            size_xyz=grid.size_xyz,
+            orientation=grid.orientation,
+            model=self.source,
+            regions=regions,
+            other=parsed.other,
+            generated=text,
+            warnings=(*study.warnings, *crops.warnings, *warnings, *_departures(parsed, len(regions))),
+            seconds=seconds,
+        )
+
+    def _region_report(self, masks: RegionMasks, slot: int, name: str, parsed: ParsedReport) -> RegionReport:
+        finding = next((finding for finding in parsed.findings if finding.index == slot), None)
+        recognized = None
+        if finding is not None:
+            known = find_region(finding.name)
+            recognized = known.name if known else finding.name or None
+        sentences = split_sentences(finding.text) if finding else ()
+        return RegionReport(
+            index=slot,
+            name=name,
+            recognized_as=recognized,
+            sentences=tuple(Sentence(sentence, self._read(sentence)) for sentence in sentences),
+            volume_ml=masks.volume_ml(name),
+            box_mm=region_box_mm(masks, name),
+            label=get_region(name).index,
+            mask_source=masks.sources.get(name, ""),
+        )
+
+    def _read(self, sentence: str) -> tuple[str, ...] | None:
+        """Abnormalities a sentence states; only the phantom's grammar can be read so far."""
+        if self.model.config.trained_on != "phantom":
+            return None
+        return tuple(dict.fromkeys(finding.abnormality for finding in read_findings(sentence)))
+
+
+_CUT = "the text reached {} tokens and was cut; give a larger --max-new-tokens"
+
+
+def generate_dataset(
+    dataset: Dataset,
+    reporter: Reporter,
+    out: Path,
+    settings: GenerationSettings,
+    batch_size: int = 8,
+    limit: int | None = None,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Writes the reports of a dataset into a CSV of `COLUMNS`, and a run record beside it.
+
+    Finished studies are kept in ``OUT.partial`` until all are done, so that an interrupted run goes on where it
+    stopped. A study that cannot be reported gets a row with an empty prediction and is named in the record.
+
+    Returns:
+        The run record.
+
+    Raises:
+        InputError: if `out` exists and `force` is false, or what is there belongs to another run.
+    """
+    if out.exists() and not force:
+        raise InputError(f"{out}: the file exists; choose another --out, or add --force to replace it")
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    identity: dict[str, Any] = {
+        "model": asdict(reporter.source),
+        "settings": asdict(settings),
+        "split": dataset.split,
+        "keys_sha256": hashlib.sha256("\n".join(dataset.keys[:count]).encode()).hexdigest(),
+    }
+    partial = out.with_name(out.name + ".partial")
+    if force:
+        partial.unlink(missing_ok=True)
+    rows = _read_partial(partial, identity)
+    started = time.perf_counter()
+    with partial.open("a", encoding="utf-8") as file:
+        if not rows and file.tell() == 0:
+            file.write(json.dumps(identity) + "\n")
+        pending = [index for index in range(count) if dataset.keys[index] not in rows]
+        if progress:
+            progress(count - len(pending), count)
+        for start in range(0, len(pending), batch_size):
+            for row in _report_rows(dataset, pending[start : start + batch_size], reporter, settings):
+                rows[row["AccNum"]] = row
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.flush()
+            if progress:
+                progress(len(rows), count)
+    _write_csv(out, [rows[key] for key in dataset.keys[:count]])
+    record = run_record(
+        "generate",
+        {**identity["settings"], "batch_size": batch_size, "split": dataset.split, "limit": limit},
+        model=identity["model"],
+        device=str(reporter.device),
+        studies=count,
+        failed={key: rows[key]["problem"] for key in dataset.keys[:count] if rows[key].get("problem")},
+        inventory=dataset.inventory.to_json(),
+        seconds=round(time.perf_counter() - started, 3),
+    )
+    write_json(out.with_name(out.name + ".run.json"), record)
+    partial.unlink()
+    return record
+
+
+def find_device(name: str) -> torch.device:
+    """The device of this name; ``auto`` is CUDA where there is one.
+
+    Raises:
+        InputError: if there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name!r}: expected auto, cpu or cuda, and a device that is here") from error
+    return device
+
+
+def region_box_mm(masks: RegionMasks, name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Opposite corners of the box around a region, in mm, RAS+, from the outer faces of its voxels."""
+    mask = masks.mask(name)
+    hits = [np.flatnonzero(np.any(mask, axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    edges = [(hit[0] - 0.5, hit[-1] + 0.5) for hit in hits]
+    corners = np.array(np.meshgrid(*edges, indexing="ij")).reshape(3, -1)
+    places = masks.affine[:3, :3] @ corners + masks.affine[:3, 3:]
+    low, high = places.min(axis=1), places.max(axis=1)
+    return (float(low[0]), float(low[1]), float(low[2])), (float(high[0]), float(high[1]), float(high[2]))
+
+
+def _departures(parsed: ParsedReport, num_regions: int) -> Iterator[str]:
+    """What the model wrote that has no place in the report, and what it left unsaid."""
+    seen: set[int] = set()
+    for finding in parsed.findings:
+        if finding.index >= num_regions:
+            yield f"the model wrote about region {finding.index}, which does not exist; left out: {finding.text!r}"
+        elif finding.index in seen:
+            yield f"the model wrote about region {finding.index} again; left out: {finding.text!r}"
+        seen.add(finding.index)
+    for slot in range(num_regions):
+        if slot not in seen:
+            yield f"the model wrote nothing about region {slot}"
+
+
+def _report_rows(
+    dataset: Dataset, indices: list[int], reporter: Reporter, settings: GenerationSettings
+) -> Iterator[dict[str, str]]:
+    studies, problems = [], {}
+    for index in indices:
+        try:
+            study = dataset[index]
+            reporter.processor.crop(study)
+            studies.append(study)
+        except InputError as error:
+            problems[dataset.keys[index]] = str(error)
+    reports = reporter.report(studies, settings, dataset.has_other_report) if studies else []
+    for study, report in zip(studies, reports, strict=True):
+        reference = [(region.name, study.reference.get(region.name, "")) for region in report.regions]
+        yield {
+            "AccNum": study.study_id,
+            "Question": reporter.processor.prompt(len(report.regions), dataset.has_other_report),
+            "GT_combined_report": build_target(reference, study.other_reference),
+            "Pred_combined_report": report.generated,
+        }
+    for key, problem in problems.items():
+        yield {"AccNum": key, "Question": "", "GT_combined_report": "", "Pred_combined_report": "", "problem": problem}
+
+
+def _read_partial(partial: Path, identity: dict[str, Any]) -> dict[str, dict[str, str]]:
+    if not partial.exists():
+        return {}
+    first, *lines = partial.read_text(encoding="utf-8").splitlines() or [""]
+    if not first:
+        return {}
+    if json.loads(first) != identity:
+        raise InputError(f"{partial}: holds the beginning of another run; add --force to start over, or another --out")
+    rows = {}
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:  # the line that was being written when the run was stopped
+            continue
+        rows[row["AccNum"]] = row
+    return rows
+
+
+def _write_csv(out: Path, rows: list[dict[str, str]]) -> None:
+    with staged_file(out) as staging, staging.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _sha256_of(folder: Path) -> str:
+    """Of the weights: the one file, or all shards in order."""
+    single = folder / WEIGHTS_FILE
+    if single.is_file():
+        return sha256(single)
+    parts = [sha256(shard) for shard in sorted(folder.glob("*.safetensors"))]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - started

@@ -1,0 +1,43 @@
+"""What is installed, and what can be used: for bug reports and for finding out what is missing."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from reg2rg.models import SHIPPED_MODELS, WEIGHTS_FILE
+from reg2rg.segment import SEGMENTERS
+
+_PACKAGES = ("reg2rg", "torch", "transformers", "peft", "safetensors", "numpy", "scipy", "nibabel")
+_EXTRAS = {"dicom": ("pydicom",), "train": ("accelerate", "matplotlib"), "ray": ("ray",)}
+
+
+def installation() -> dict[str, dict[str, str]]:
+    """Versions, extras, models and segmenters by title, without importing any of the heavy packages.
+
+    >>> sorted(installation())
+    ['extras', 'machine', 'models', 'segmenters', 'versions']
+    """
+    return {
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "machine": {"system": f"{platform.system()} {platform.machine()}", "cores": str(os.cpu_count())},
+        "extras": {
+            extra: "installed" if all(_version(name) != "not installed" for name in names) else _how_to_get(extra)
+            for extra, names in _EXTRAS.items()
+        },
+        "models": {
+            model.name: "ready" if (model.folder / WEIGHTS_FILE).is_file() else "weights missing"
+            for model in SHIPPED_MODELS
+        },
+        "segmenters": dict(SEGMENTERS),
+    }
+
+
+def _how_to_get(extra: str) -> str:
+    return f"not installed (pip install 'reg2rg[{extra}]')"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,147 @@
+"""The main job: one's own scans, each to a folder of results."""
+
+import csv
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from reg2rg.errors import InputError
+from reg2rg.files import check_free, sha256, staged_file, staged_folder
+from reg2rg.generate import GenerationSettings, Reporter, find_device
+from reg2rg.load import load_study, to_native
+from reg2rg.models import DEFAULT_MODEL, find_model
+from reg2rg.nifti import stem
+from reg2rg.report import Report
+from reg2rg.results.folder import Results, write_results
+from reg2rg.results.run_record import run_record
+
+INDEX = "index.csv"
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """How scans are reported.
+
+    Attributes:
+        masks: given region masks, as the command line takes them.
+        segmenter: who draws the other masks.
+        model: a shipped model's name or a folder.
+        device: auto, cpu or cuda.
+        generation: how text is generated.
+    """
+
+    masks: tuple[str, ...] = ()
+    segmenter: str | None = None
+    model: str = DEFAULT_MODEL
+    device: str = "auto"
+    generation: GenerationSettings = field(default_factory=GenerationSettings)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one of several scans: a folder of results, or a problem."""
+
+    source: Path
+    folder: str
+    status: str
+    problem: str = ""
+
+
+def report_scan(source: Path, out: Path, options: ScanOptions, force: bool = False) -> Report:
+    """Reports one scan into the folder `out`; returns the report.
+
+    Raises:
+        InputError: if scan, masks, model, device or folder cannot be used; nothing is written then.
+    """
+    check_free(out, force)
+    find_model(options.model)
+    find_device(options.device)
+    results = make_results(source, options)
+    with staged_folder(out, force) as folder:
+        write_results(folder, results)
+    return results.report
+
+
+def report_scans(
+    sources: Sequence[Path],
+    out: Path,
+    options: ScanOptions,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Outcome]:
+    """Reports several scans into one folder each, named by study, and lists them in ``index.csv``.
+
+    A scan that cannot be reported is listed with its problem and does not stop the others. Run again, finished scans
+    are kept and the rest is done.
+
+    Raises:
+        InputError: if model, device or `out` cannot be used, two scans have one name, or masks are given.
+    """
+    if options.masks:
+        raise InputError("--masks: given masks belong to one study; report studies with masks one by one")
+    names = [stem(source) for source in sources]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"two studies are called {twice!r}; report them into different folders")
+    if not (out / INDEX).is_file():
+        check_free(out, force)
+    elif force:
+        shutil.rmtree(out)
+    reporter = Reporter.load(options.model, options.device)
+    outcomes = []
+    for done, (source, name) in enumerate(zip(sources, names, strict=True), start=1):
+        outcomes.append(_outcome(source, out / name, options, reporter))
+        _write_index(out / INDEX, outcomes)
+        if progress:
+            progress(done, len(sources))
+    return outcomes
+
+
+def _outcome(source: Path, folder: Path, options: ScanOptions, reporter: Reporter) -> Outcome:
+    if (folder / "report.json").is_file():
+        return Outcome(source, folder.name, "kept")
+    try:
+        results = make_results(source, options, reporter)
+        with staged_folder(folder) as staging:
+            write_results(staging, results)
+    except InputError as error:
+        return Outcome(source, "", "failed", str(error))
+    return Outcome(source, folder.name, "reported")
+
+
+def make_results(source: Path, options: ScanOptions, reporter: Reporter | None = None) -> Results:
+    """Reads, reports and gathers what is to be written; writes nothing.
+
+    Args:
+        source: the scan.
+        options: how to report it.
+        reporter: a model that is loaded already; None to load the one of the options.
+
+    Raises:
+        InputError: if something of it cannot be used.
+    """
+    started = time.perf_counter()
+    study = load_study(source, options.masks, options.segmenter)
+    loaded = time.perf_counter()
+    reporter = reporter or Reporter.load(options.model, options.device)
+    model_ready = time.perf_counter()
+    report = reporter.report([study], options.generation)[0]
+    report = replace(report, seconds={"read": loaded - started, "load_model": model_ready - loaded, **report.seconds})
+    run = run_record(
+        "report",
+        asdict(options),
+        device=str(reporter.device),
+        input={"source": str(source), "sha256": sha256(source) if source.is_file() else None},
+        model=asdict(reporter.source),
+        seconds=report.seconds,
+    )
+    return Results(report, study, to_native(study, study.masks), run)
+
+
+def _write_index(path: Path, outcomes: Sequence[Outcome]) -> None:
+    with staged_file(path) as staging, staging.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("study", "status", "folder", "problem"))
+        writer.writerows((outcome.source, outcome.status, outcome.folder, outcome.problem) for outcome in outcomes)

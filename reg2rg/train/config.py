@@ -1,0 +1,129 @@
+"""The settings of a training run: one frozen record, which is also the YAML file and the command line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from reg2rg.errors import InputError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one training run.
+
+    Attributes:
+        stage: vision (encoders learn region, abnormalities and lesions from crops) or report (the language model
+            learns to name regions and to report on them).
+        data: the dataset, a folder that holds dataset/ or a manifest CSV.
+        out: folder of the run; an unfinished run there is resumed.
+        start: what to start from: sizes by name (phantom), or a folder of ours.
+        encoders: the file that stage vision left, for the report stage of fresh sizes; empty for none.
+        vocabulary: largest vocabulary made of the region texts, for the report stage of fresh sizes.
+        parts: what the report stage trains. published: LoRA, perceiver, mask encoder, projections, bracket tokens;
+            language: language model, projections and bracket tokens, with frozen encoders whose output is kept;
+            all: everything.
+        steps: optimizer steps.
+        batch_size: studies per step.
+        accumulate: batches whose gradients are added up before a step.
+        learning_rate: after the warm-up.
+        warmup_steps: steps of linear warm-up.
+        schedule: what the learning rate does afterwards.
+        weight_decay: of AdamW.
+        shuffle_regions: region-report alignment; regions in random order in every prompt. Off: always as listed.
+        image_free: the control: the same training with every visual token zeroed.
+        max_length: longest prompt and answer in tokens.
+        bf16: matrix products in bfloat16.
+        seed: of weights, order and dropout.
+        save_every: steps between checkpoints.
+        validate: studies of the valid split that are scored at the end.
+        cache: folder for crops and features; empty for OUT/cache.
+        workers: processes that compute crops.
+    """
+
+    stage: Literal["vision", "report"]
+    data: str
+    out: str
+    start: str = "phantom"
+    encoders: str = ""
+    vocabulary: int = 1000
+    parts: Literal["published", "language", "all"] = "published"
+    steps: int = 1000
+    batch_size: int = 16
+    accumulate: int = 1
+    learning_rate: float = 5e-5
+    warmup_steps: int = 20
+    schedule: Literal["constant", "cosine"] = "constant"
+    weight_decay: float = 0.0
+    shuffle_regions: bool = True
+    image_free: bool = False
+    max_length: int = 2048
+    bf16: bool = True
+    seed: int = 0
+    save_every: int = 200
+    validate: int = 200
+    cache: str = ""
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulate", "save_every", "max_length"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("warmup_steps", "weight_decay", "validate", "workers"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise InputError(f"learning_rate: expected a positive number, got {self.learning_rate}")
+
+
+def parse_config(arguments: Sequence[str]) -> TrainConfig:
+    """The settings as the command line gives them: ``--config``, a YAML file or a shipped one's name, and overrides.
+
+    Raises:
+        InputError: if the file is missing, or a setting is unknown, missing or of the wrong kind.
+
+    >>> parse_config(["--config", "phantom-vision", "--steps", "5", "--seed=3"]).steps
+    5
+    """
+    given = list(arguments)
+    for place, argument in enumerate(given[:-1]):
+        if argument == "--config":
+            given[place + 1] = str(_config_file(given[place + 1]))
+    try:
+        values = config_parser().parse_args(given)
+    except (ArgumentError, TypeError) as error:
+        raise InputError(f"{' '.join(str(error).split())}; see reg2rg train --help") from error
+    return TrainConfig(**{name: value for name, value in vars(values).items() if name != "config"})
+
+
+def config_parser() -> ArgumentParser:
+    """The parser of all settings."""
+    parser = ArgumentParser(
+        prog="reg2rg train",
+        exit_on_error=False,
+        description="Trains one stage; run again with the same settings, it goes on from its last checkpoint.",
+    )
+    parser.add_argument("--config", action="config", help="a YAML file, or the name of a shipped configuration")
+    parser.add_class_arguments(TrainConfig)
+    return parser
+
+
+def shipped_configs() -> dict[str, Path]:
+    """The configurations that come with the package, by name.
+
+    >>> sorted(shipped_configs())
+    ['phantom-report', 'phantom-vision']
+    """
+    folder = Path(str(files("reg2rg"))) / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _config_file(name: str) -> Path:
+    shipped = shipped_configs()
+    path = shipped.get(name, Path(name))
+    if not path.is_file():
+        raise InputError(f"--config: expected a YAML file or one of {', '.join(shipped)}, found no {name!r}")
+    return path

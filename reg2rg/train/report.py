@@ -1,0 +1,159 @@
+"""Stage report: region-report alignment as published (Chen et al., IEEE TMI 2025, section III-C).
+
+Regions come anonymous and in random order; the loss is on the answer, which first names each region. Where the
+encoders are frozen, their output is computed once: without dropout, unlike the authors', whose frozen encoder keeps
+its dropout by accident.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from reg2rg.data.crops import CropStore
+from reg2rg.model.reg2rg import Features, Reg2RG
+from reg2rg.processor import Processor
+from reg2rg.vocabulary import IGNORED_LABEL
+
+Findings = Sequence[tuple[str, str]]
+"""Region name and text of one study, in the order of the ten."""
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedStudy:
+    """What frozen encoders make of a study, before the projections.
+
+    Attributes:
+        regions: names, in the order of the rows.
+        image: latents of the whole image.
+        textures: latents of each region.
+        masks: one vector per region.
+    """
+
+    regions: tuple[str, ...]
+    image: Float[Tensor, "latent width"]
+    textures: Float[Tensor, "region latent width"]
+    masks: Float[Tensor, "region mask_width"]
+
+
+class ReportStudies(torch.utils.data.Dataset[dict[str, Any]]):
+    """Prompts, answers and what there is to see, region by region in a new order each time.
+
+    Only regions with a text are asked for, as published.
+
+    Args:
+        findings: region texts of each study.
+        others: the other report of each study; empty where there is none.
+        see: gives what there is to see of study i: an EncodedStudy, or its StudyCrops.
+        processor: text to ids.
+        shuffle_regions: a random order each time; otherwise the order given.
+        max_length: longest prompt and answer in tokens.
+    """
+
+    def __init__(
+        self,
+        findings: Sequence[Findings],
+        others: Sequence[dict[str, str]],
+        see: Callable[[int], Any],
+        processor: Processor,
+        shuffle_regions: bool,
+        max_length: int,
+    ) -> None:
+        self._findings, self._others, self._see, self._processor = findings, others, see, processor
+        self._shuffle_regions, self._max_length = shuffle_regions, max_length
+
+    def __len__(self) -> int:
+        return len(self._findings)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        findings, seen = self._findings[index], self._see(index)
+        # torch's global generator: the trainer keeps its state, so that a resumed run goes on in the same order.
+        order = torch.randperm(len(findings)).tolist() if self._shuffle_regions else range(len(findings))
+        ordered = [findings[place] for place in order]
+        rows = [seen.regions.index(name) for name, _ in ordered]
+        example = self._processor.example(ordered, self._max_length, self._others[index])
+        return {
+            "token_ids": torch.tensor(example.ids),
+            "labels": torch.tensor(example.labels),
+            "image": torch.as_tensor(seen.image),
+            "textures": torch.as_tensor(seen.textures)[rows],
+            "masks": torch.as_tensor(seen.masks)[rows],
+        }
+
+
+def collate(studies: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
+    """Pads token ids on the right to the batch's longest; packs what there is to see."""
+    token_ids = [study["token_ids"] for study in studies]
+    return {
+        "token_ids": pad_sequence(token_ids, batch_first=True),
+        "attention_mask": pad_sequence([torch.ones_like(ids) for ids in token_ids], batch_first=True),
+        "labels": pad_sequence([study["labels"] for study in studies], batch_first=True, padding_value=IGNORED_LABEL),
+        "image": torch.stack([study["image"] for study in studies]),
+        "textures": torch.cat([study["textures"] for study in studies]),
+        "masks": torch.cat([study["masks"] for study in studies]),
+        "region_counts": [len(study["masks"]) for study in studies],
+    }
+
+
+class ReportTrainee(nn.Module):
+    """The model as the trainer calls it: from voxels, or from what frozen encoders made of them."""
+
+    def __init__(self, model: Reg2RG, encoded: bool) -> None:
+        super().__init__()
+        self.model = model
+        self._encoded = encoded
+
+    def forward(
+        self,
+        token_ids: Int[Tensor, "batch token"],
+        attention_mask: Int[Tensor, "batch token"],
+        labels: Int[Tensor, "batch token"],
+        image: Float[Tensor, "batch *seen"],
+        textures: Float[Tensor, "region *seen"],
+        masks: Float[Tensor, "region *mask"],
+        region_counts: Sequence[int],
+    ) -> dict[str, Tensor]:
+        """The loss on the answers."""
+        model = self.model
+        if self._encoded:
+            features = Features(
+                model.project_crops(image.float()),
+                model.project_crops(textures.float()),
+                model.project_masks(masks.float()),
+                tuple(region_counts),
+            )
+        else:
+            features = model.encode(image, textures, masks, region_counts)
+        loss = model(token_ids, attention_mask, labels, features=features).loss
+        assert loss is not None
+        return {"loss": loss}
+
+
+@torch.inference_mode()
+def encode_studies(
+    model: Reg2RG, store: CropStore, progress: Callable[[int, int], None] | None = None
+) -> list[EncodedStudy]:
+    """Passes every study once through the frozen encoders, without dropout; results as float16."""
+    model.eval()
+    encoded = []
+    for index in range(len(store)):
+        crops = store[index]
+        images = torch.cat([torch.from_numpy(crops.image)[None], torch.from_numpy(crops.textures)])
+        latents = model.perceiver(model.vision(images)).half()
+        masks = model.mask_encoder(torch.from_numpy(crops.masks)).half()
+        encoded.append(EncodedStudy(crops.regions, latents[0], latents[1:], masks))
+        if progress:
+            progress(index + 1, len(store))
+    return encoded
+
+
+def blind(model: Reg2RG) -> None:
+    """Makes the model the image-free control: both projections give zeros, and go on doing so."""
+    for projection in (model.project_crops, model.project_masks):
+        for parameter in projection.parameters():
+            nn.init.zeros_(parameter)
+            parameter.requires_grad_(False)

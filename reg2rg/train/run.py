@@ -1,0 +1,251 @@
+"""One training run, top to bottom: data, model, Hugging Face Trainer, curve, validation, a folder of ours."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import Trainer, TrainingArguments, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from reg2rg.data.crops import CropStore
+from reg2rg.data.dataset import Dataset, open_dataset
+from reg2rg.errors import InputError
+from reg2rg.files import check_free, write_json
+from reg2rg.model import folder as model_folder
+from reg2rg.model.build import build_model, phantom
+from reg2rg.model.config import Reg2RGConfig
+from reg2rg.model.reg2rg import Reg2RG, freeze_as_published
+from reg2rg.models import find_model
+from reg2rg.nifti import stem
+from reg2rg.phantom.truth import is_phantom_dataset, read_lesions, read_truth
+from reg2rg.processor import Processor
+from reg2rg.prompt import INSTRUCTION, build_target
+from reg2rg.results.run_record import run_record
+from reg2rg.train import report, vision
+from reg2rg.train.config import TrainConfig
+from reg2rg.train.curves import write_curves
+from reg2rg.vocabulary import add_special_tokens, train_word_tokenizer
+
+ENCODERS_FILE = "encoders.safetensors"
+_ENCODERS = ("vision", "perceiver", "mask_encoder")
+_CONFIG_FILE = "config.yaml"
+_FRAME = "The global information is provided as the context: . The region 0 is ."  # of the prompt, for the vocabulary
+_SIZES_ONLY = 8  # text vocabulary of a model whose language part is not used
+
+
+def train(config: TrainConfig) -> None:
+    """Runs one stage; run again with the same settings, it goes on from its last checkpoint.
+
+    Writes into ``config.out``: config.yaml, losses.csv, losses.png, validation.json, run.json, and the result: a model
+    folder ``model/`` (stage report) or ``encoders.safetensors`` (stage vision).
+
+    Raises:
+        InputError: if data, start or folder cannot be used, or the folder belongs to a run with other settings.
+    """
+    out = Path(config.out)
+    _claim(out, config)
+    set_seed(config.seed)
+    scores = (_train_vision if config.stage == "vision" else _train_report)(config, out)
+    write_json(out / "validation.json", scores)
+    write_json(out / "run.json", run_record("train", asdict(config), scores=scores, threads=torch.get_num_threads()))
+
+
+def _train_vision(config: TrainConfig, out: Path) -> dict[str, Any]:
+    if not is_phantom_dataset(Path(config.data)):
+        raise InputError(f"{config.data}: stage vision learns from lesions drawn by reg2rg phantom, found none there")
+    model = build_model(_sizes(config, _SIZES_ONLY))
+    trainee = vision.VisionPretrainer(model)
+    _fit(config, out, trainee, _vision_studies(config, "train", model.config), vision.collate)
+    model_folder.write_tensor_file(out / ENCODERS_FILE, _encoder_tensors(model))
+    if not config.validate:
+        return {}
+    return vision.validate(trainee, _vision_studies(config, "valid", model.config, config.validate))
+
+
+def _vision_studies(
+    config: TrainConfig, split: str, sizes: Reg2RGConfig, limit: int | None = None
+) -> vision.VisionStudies:
+    root = Path(config.data)
+    store = _crops(config, open_dataset(root, split), sizes, limit)
+    truth = read_truth(root, split)
+    patches_xyz = sizes.vision.patches_xyz(sizes.crop_size_xyz)
+    targets = [
+        vision.targets_of(store[index], truth[name], read_lesions(root, split, name), patches_xyz)
+        for index, name in enumerate(tqdm(map(stem, map(Path, store.keys)), "targets", unit="study", disable=None))
+    ]
+    return vision.VisionStudies(store, targets)
+
+
+def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
+    dataset = open_dataset(Path(config.data), "train")
+    references = {key: dataset.reference(index) for index, key in enumerate(dataset.keys)}
+    if not any(any(texts.values()) for texts in references.values()):
+        raise InputError(f"{config.data}: no study of the train split has region texts to learn from")
+    model, processor = _start(config, list(references.values()))
+    store = _crops(config, dataset, model.config)
+    _choose_parts(model, config)
+    encoders_are_frozen = config.parts == "language"
+    see: Callable[[int], Any] = store.__getitem__
+    if encoders_are_frozen:
+        see = report.encode_studies(model, store).__getitem__
+    other = {key: dataset.other_reference(index) for index, key in enumerate(dataset.keys)}
+    findings, others, indices = [], [], []
+    for index, key in enumerate(store.keys):
+        reference = references[key]
+        if texts := [(name, reference[name]) for name in see(index).regions if reference.get(name)]:
+            findings.append(texts)
+            others.append(other[key])
+            indices.append(index)
+    studies = report.ReportStudies(
+        findings, others, lambda row: see(indices[row]), processor, config.shuffle_regions, config.max_length
+    )
+    _fit(config, out, report.ReportTrainee(model, encoders_are_frozen), studies, report.collate)
+    model.save_pretrained(out / "model")
+    processor.save_pretrained(out / "model")
+    if not config.validate:
+        return {}
+    from reg2rg.train.validation import validate_reports
+
+    return validate_reports(out / "model", Path(config.data), config.validate)
+
+
+def _start(config: TrainConfig, references: list[dict[str, str]]) -> tuple[Reg2RG, Processor]:
+    """The model to train and its processor: of fresh weights with a vocabulary of the texts, or a folder's."""
+    if config.start == "phantom":
+        answers = [build_target(list(reference.items())) for reference in references]
+        tokenizer = train_word_tokenizer([INSTRUCTION, _FRAME, *answers], config.vocabulary)
+        text_vocabulary_size = len(tokenizer)
+        add_special_tokens(tokenizer, phantom(_SIZES_ONLY).tokens)
+        trained_on = "phantom" if is_phantom_dataset(Path(config.data)) else ""
+        model = build_model(replace(_sizes(config, text_vocabulary_size), trained_on=trained_on))
+        if config.encoders:
+            load_encoders(model, Path(config.encoders))
+        return model, Processor(model.config, tokenizer)
+    folder = find_model(config.start)
+    return Reg2RG.from_pretrained(folder), Processor.from_pretrained(folder)
+
+
+def _sizes(config: TrainConfig, vocabulary: int) -> Reg2RGConfig:
+    if config.start != "phantom":
+        raise InputError(f"start: stage vision trains the sizes 'phantom', got {config.start!r}")
+    return phantom(vocabulary)
+
+
+def load_encoders(model: Reg2RG, path: Path) -> None:
+    """Gives the model the encoders that stage vision left in a file.
+
+    Raises:
+        InputError: if the file is missing, or was made for other sizes.
+    """
+    tensors = model_folder.read_tensor_file(path)
+    expected = _encoder_tensors(model)
+    model_folder.check_names(tensors, expected, path)
+    model_folder.check_shapes(tensors, expected, path)
+    for name, value in expected.items():
+        value.copy_(tensors[name])
+
+
+def _encoder_tensors(model: Reg2RG) -> dict[str, Tensor]:
+    return {name: value for name, value in model.state_dict().items() if name.split(".")[0] in _ENCODERS}
+
+
+def _choose_parts(model: Reg2RG, config: TrainConfig) -> None:
+    if config.parts == "published":
+        freeze_as_published(model)
+    elif config.parts == "language":
+        for part in _ENCODERS:
+            getattr(model, part).requires_grad_(False)
+    if config.image_free:
+        report.blind(model)
+
+
+def _crops(config: TrainConfig, dataset: Dataset, sizes: Reg2RGConfig, limit: int | None = None) -> CropStore:
+    """The dataset's crops, all of them computed; studies that cannot be encoded are named and left out."""
+    store = CropStore(dataset, Path(config.cache or Path(config.out) / "cache"), sizes, limit)
+    with tqdm(total=len(store), desc=f"crops ({dataset.split})", unit="study", disable=None) as bar:
+        problems = store.fill(config.workers, lambda done, total: bar.update(done - bar.n))
+    for key, problem in problems.items():
+        tqdm.write(f"left out: {key}: {problem}")
+    return store
+
+
+class _PartTrainer(Trainer):
+    """Trainer whose checkpoints hold only what is trained: a frozen 7B model is not written again and again."""
+
+    @property
+    def trainee(self) -> nn.Module:
+        """What is trained."""
+        assert isinstance(self.model, nn.Module)
+        return self.model
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        folder = Path(str(output_dir or self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        model_folder.write_tensor_file(folder / model_folder.WEIGHTS, _trained(self.trainee))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        saved = model_folder.read_tensor_file(Path(resume_from_checkpoint) / model_folder.WEIGHTS)
+        trained = _trained(self.trainee)
+        model_folder.check_names(saved, trained, Path(resume_from_checkpoint))
+        for name, value in trained.items():
+            value.copy_(saved[name])
+
+
+def _trained(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in module.named_parameters() if value.requires_grad}
+
+
+def _fit(
+    config: TrainConfig,
+    out: Path,
+    trainee: nn.Module,
+    studies: torch.utils.data.Dataset[Any],
+    collate: Callable[[Any], dict[str, Any]],
+) -> None:
+    arguments = TrainingArguments(
+        output_dir=str(out / "checkpoints"),
+        max_steps=config.steps,
+        per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulate,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="cosine" if config.schedule == "cosine" else "constant_with_warmup",
+        warmup_steps=config.warmup_steps,
+        weight_decay=config.weight_decay,
+        max_grad_norm=1.0,
+        bf16=config.bf16,
+        use_cpu=not torch.cuda.is_available(),
+        seed=config.seed,
+        save_steps=config.save_every,
+        save_total_limit=1,
+        logging_steps=10,
+        report_to=[],
+        remove_unused_columns=False,
+        label_names=[],
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    trainer = _PartTrainer(model=trainee, args=arguments, train_dataset=studies, data_collator=collate)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(arguments.output_dir) if _has(arguments) else None)
+    write_curves(out, trainer.state.log_history)
+
+
+def _has(arguments: TrainingArguments) -> bool:
+    return Path(str(arguments.output_dir)).is_dir()
+
+
+def _claim(out: Path, config: TrainConfig) -> None:
+    """Takes the folder for this run, or goes on in it."""
+    settings = yaml.safe_dump(asdict(config), sort_keys=False)
+    if (out / _CONFIG_FILE).is_file():
+        if (out / _CONFIG_FILE).read_text(encoding="utf-8") != settings:
+            raise InputError(f"{out}: holds a run with other settings ({_CONFIG_FILE}); choose another --out")
+        if (out / "run.json").is_file():
+            raise InputError(f"{out}: this run is finished; choose another --out")
+        return
+    check_free(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _CONFIG_FILE).write_text(settings, encoding="utf-8")
