@@ -6,7 +6,6 @@ encoder and the perceiver that the authors began with. All of them are pickles, 
 """
 
 import dataclasses
-import json
 import pickle
 import re
 import shutil
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from reg2rg.errors import InputError
 from reg2rg.files import check_free, staged_folder
 from reg2rg.model.build import assemble, build_model, published
-from reg2rg.model.config import LanguageConfig, Reg2RGConfig
+from reg2rg.model.config import LanguageConfig, Reg2RGConfig, read_json_object
 from reg2rg.model.folder import check_names, check_shapes, write_model
 from reg2rg.model.language import load_language_model, one_line
 from reg2rg.model.reg2rg import Reg2RG, load_tensors, unique_tensors
@@ -195,7 +194,9 @@ def from_authors(tensors: Mapping[str, Any], expected: Mapping[str, Tensor], sou
             continue
         name = our_name(theirs) or ""
         name = bases.get(name, name)
-        if name not in expected or not isinstance(tensor, Tensor):
+        if not isinstance(tensor, Tensor):
+            raise InputError(f"{source}: expected tensors only, but {theirs} is a {type(tensor).__name__}")
+        if name not in expected:
             left_over.append(theirs)
         elif name in ours and not torch.equal(ours[name], tensor):
             raise InputError(f"{source}: {theirs} should be a copy of the text embeddings, but differs from them")
@@ -235,13 +236,11 @@ def _translate(name: str, patterns: Iterable[tuple[str, str]]) -> Iterator[str]:
 def _with_language(sizes: Reg2RGConfig, llm: Path) -> Reg2RGConfig:
     """The sizes with the architecture of the language model in this folder."""
     path = llm / "config.json"
+    architecture = read_json_object(path, "a language model's configuration")
     try:
-        architecture = json.loads(path.read_text(encoding="utf-8"))
         language = LanguageConfig(architecture, sizes.language.lora)
-    except OSError as error:
-        raise InputError(f"{path}: expected a language model's, cannot read it ({error.strerror})") from error
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{path}: expected a language model's, found something else ({one_line(error)})") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     return dataclasses.replace(sizes, language=language)
 
 

@@ -202,18 +202,28 @@ def load_config(path: Path) -> Reg2RGConfig:
     Raises:
         InputError: if there is none, it is not JSON, or `Reg2RGConfig.from_dict` refuses it.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: expected a model's configuration, cannot read it ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(f"{path}: expected JSON, found something else ({error})") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a JSON object, found a {type(values).__name__}")
+    values = read_json_object(path, "a model's configuration")
     try:
         return Reg2RGConfig.from_dict(values)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def read_json_object(path: Path, what: str) -> dict[str, Any]:
+    """A JSON file that holds one object.
+
+    Raises:
+        InputError: if it is missing or holds something else; the message says that `what` was expected.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: expected {what}, cannot read it ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(f"{path}: expected {what}, found no JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected {what}, found a {type(values).__name__}")
+    return values
 
 
 def _read(kind: Any, value: Any, name: str) -> Any:

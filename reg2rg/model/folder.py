@@ -132,14 +132,13 @@ def _split(tensors: Mapping[str, Tensor], max_shard_bytes: int) -> list[list[str
 def _weight_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a model's folder, found none")
+    paths = [folder / WEIGHTS]
     if (folder / INDEX).is_file():
         try:
-            names = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+            names = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+            paths = sorted({folder / Path(name).name for name in names})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{folder / INDEX}: expected an index of weight files; fetch it again") from error
-    else:
-        names = [WEIGHTS]
-    paths = [folder / Path(name).name for name in names]
     for path in paths:
         if not path.is_file():
             pickles = sorted(folder.glob("*.bin")) + sorted(folder.glob("*.pt")) + sorted(folder.glob("*.pth"))

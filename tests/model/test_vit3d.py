@@ -1,0 +1,78 @@
+"""Parts of the vision transformer against torch's own, and against formulas written out."""
+
+import pytest
+import torch
+from torch import nn
+
+from reg2rg.model.config import ViTConfig
+from reg2rg.model.vit3d import AxisPositions, PatchEmbedding, SelfAttention, ViT3D
+
+CONFIG = ViTConfig(
+    patch_size_xyz=(2, 3, 1),
+    position_rows_xyz=(4, 2, 3),
+    channels=2,
+    width=12,
+    depth=1,
+    heads=3,
+    head_dim=4,
+    mlp_width=20,
+    dropout=0.0,
+)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+def test_patches_are_cut_one_by_one() -> None:
+    embedding = PatchEmbedding(CONFIG)
+    crop = torch.randn(4, 6, 3)
+    cut = []
+    for x in (0, 2):
+        for y in (0, 3):
+            for z in (0, 1, 2):
+                patch = crop[x : x + 2, y : y + 3, z : z + 1]
+                cut.append(torch.stack([patch, patch], dim=-1).flatten())
+    expected = embedding.norm_tokens(embedding.project(embedding.norm_voxels(torch.stack(cut))))
+    assert torch.allclose(embedding(crop[None])[0], expected, atol=1e-6)
+
+
+def test_positions_take_the_last_row_of_each_stride() -> None:
+    positions = AxisPositions(CONFIG)
+    vectors = positions(2, 2, 3).reshape(2, 2, 3, 12)
+    for x in range(2):
+        for y in range(2):
+            for z in range(3):
+                expected = torch.cat([positions.x[2 * x + 1], positions.y[y], positions.z[z]])
+                assert torch.equal(vectors[x, y, z], expected)
+
+
+def test_attention_is_torchs() -> None:
+    attention = SelfAttention(CONFIG)
+    oracle = nn.MultiheadAttention(12, 3, batch_first=True)
+    with torch.no_grad():
+        oracle.in_proj_weight.copy_(attention.query_key_value.weight)
+        oracle.in_proj_bias.zero_()
+        oracle.out_proj.load_state_dict(attention.out.state_dict())
+    tokens = torch.randn(2, 5, 12)
+    normed = attention.norm(tokens)
+    assert torch.allclose(attention(tokens), oracle(normed, normed, normed)[0], atol=1e-6)
+
+
+def test_crops_do_not_see_each_other() -> None:
+    vit = ViT3D(CONFIG).eval()
+    crops = torch.randn(3, 4, 6, 3)
+    assert torch.allclose(vit(crops)[1:2], vit(crops[1:2]), atol=1e-6)
+
+
+def test_no_crops_give_no_tokens() -> None:
+    assert ViT3D(CONFIG)(torch.zeros(0, 4, 6, 3)).shape == (0, 12, 12)
+
+
+def test_dropout_acts_in_training_only() -> None:
+    vit = ViT3D(ViTConfig(**{**vars(CONFIG), "dropout": 0.5}))
+    crops = torch.randn(1, 4, 6, 3)
+    assert not torch.equal(vit(crops), vit(crops))
+    vit.eval()
+    assert torch.equal(vit(crops), vit(crops))
