@@ -5,7 +5,7 @@ different sizes. Blocks are pre-norm, and no norm follows the last one.
 """
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange, reduce, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
@@ -41,7 +41,12 @@ class ViT3D(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """Each patch as one vector: norm, linear, norm. The voxels run x slowest, then y, z, and the channel fastest."""
+    """Each patch as one vector: norm, linear, norm. The voxels run x slowest, then y, z, and the channel fastest.
+
+    The published weights read three channels, all of them the same CT. Copies change neither mean nor variance of a
+    patch, so its one channel is normed, and the norm's scale and shift and the sum over channels move into the linear
+    layer. It is the same function at a third of the work.
+    """
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
@@ -53,11 +58,14 @@ class PatchEmbedding(nn.Module):
         self.norm_tokens = nn.LayerNorm(config.width)
 
     def forward(self, crops: Float[Tensor, "crop x y z"]) -> Float[Tensor, "crop patch width"]:
-        """The one channel is repeated to as many as the weights know."""
+        """One vector per patch of the crops' one channel, x slowest, then y, then z."""
         px, py, pz = self.patch_size_xyz
-        order = "crop (x px) (y py) (z pz) -> crop (x y z) (px py pz channel)"
-        voxels = repeat(crops, order, px=px, py=py, pz=pz, channel=self.channels)
-        return self.norm_tokens(self.project(self.norm_voxels(voxels)))
+        voxels = rearrange(crops, "crop (x px) (y py) (z pz) -> crop (x y z) (px py pz)", px=px, py=py, pz=pz)
+        normed = functional.layer_norm(voxels, voxels.shape[-1:], eps=self.norm_voxels.eps)
+        scaled = self.project.weight * self.norm_voxels.weight
+        weight = reduce(scaled, "width (voxel channel) -> width voxel", "sum", channel=self.channels)
+        bias = self.project.bias + self.project.weight @ self.norm_voxels.bias
+        return self.norm_tokens(functional.linear(normed, weight, bias))
 
 
 class AxisPositions(nn.Module):

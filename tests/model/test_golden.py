@@ -196,9 +196,19 @@ def test_parts_of_a_batch(run_b: Run, golden: dict[str, np.ndarray]) -> None:
         assert distance(run_b.parts["mask_mean"][row], golden[f"b.mask_mean.{region}"][sample]) < TOLERANCE
 
 
-def test_a_study_of_the_batch_alone(model: Reg2RG, golden: dict[str, np.ndarray]) -> None:
-    final = run(model, [B1], golden["b.text_input"][1:]).final
-    assert distance(final, golden["b.final"][1:]) < TOLERANCE
+@pytest.mark.parametrize("study", [0, 1])
+def test_each_study_of_the_batch_alone(model: Reg2RG, run_b: Run, golden: dict[str, np.ndarray], study: int) -> None:
+    """A batch of one, from what the encoders gave in the batch of two; they look at each crop by itself."""
+    count = len((B0, B1)[study].regions)
+    first = 0 if study == 0 else len(B0.regions)
+    final = model.splice(
+        torch.from_numpy(golden["b.text_input"][study : study + 1]),
+        run_b.parts["fc"][study : study + 1],
+        run_b.parts["fc"][2 + first : 2 + first + count],
+        run_b.parts["mask_fc"][first : first + count],
+        [count],
+    )
+    assert distance(final, golden["b.final"][study : study + 1]) < TOLERANCE
 
 
 class TestMistakes:
@@ -275,7 +285,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize("order", ["(part dim head)", "(head part dim)"])
     def test_heads_in_another_order(self, model, golden, monkeypatch, order) -> None:
-        replace_in_rearrange(vit3d, "(part head dim)", order, monkeypatch)
+        replace_in_einops(vit3d, "(part head dim)", order, monkeypatch, "rearrange")
         assert self.moved_masks(model, golden) > TOLERANCE
 
     def test_query_and_value_swapped(self, model, golden, monkeypatch) -> None:
@@ -302,14 +312,17 @@ class TestMistakes:
         monkeypatch.setattr(perceiver, "torch", cat)
         assert self.moved_perceiver(model, patches, golden) > TOLERANCE
 
-    @pytest.mark.parametrize("order", ["(channel px py pz)", "(pz px py channel)"])
-    def test_voxels_in_another_order(self, model, image, golden, monkeypatch, order) -> None:
-        replace_in_rearrange(vit3d, "(px py pz channel)", order, monkeypatch, function="repeat")
+    @pytest.mark.parametrize(
+        ("function", "old", "new"),
+        [("reduce", "(voxel channel)", "(channel voxel)"), ("rearrange", "(px py pz)", "(pz px py)")],
+    )
+    def test_voxels_in_another_order(self, model, image, golden, monkeypatch, function, old, new) -> None:
+        replace_in_einops(vit3d, old, new, monkeypatch, function)
         got = model.vision.patches(image)[:, ::64, ::8]
         assert distance(got, golden["a.patch_embed.image"]) > TOLERANCE
 
     def test_patches_in_another_order(self, model, golden, monkeypatch) -> None:
-        replace_in_rearrange(vit3d, "crop (x y z)", "crop (z x y)", monkeypatch, function="repeat")
+        replace_in_einops(vit3d, "crop (x y z)", "crop (z x y)", monkeypatch, "rearrange")
         assert self.moved_masks(model, golden) > TOLERANCE
 
 
@@ -319,14 +332,12 @@ def swap_axes(positions: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(positions._parameters, "y", x)
 
 
-def replace_in_rearrange(
-    module: ModuleType, old: str, new: str, monkeypatch: pytest.MonkeyPatch, function: str = "rearrange"
-) -> None:
+def replace_in_einops(module: ModuleType, old: str, new: str, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     """Changes an axis order in the einops patterns of one of our modules; fails if none has it."""
     assert old in inspect.getsource(module)
     original = getattr(module, function)
 
-    def changed(tensor: Tensor, pattern: str, **sizes: int) -> Tensor:
-        return original(tensor, pattern.replace(old, new), **sizes)
+    def changed(tensor: Tensor, pattern: str, *rest: str, **sizes: int) -> Tensor:
+        return original(tensor, pattern.replace(old, new), *rest, **sizes)
 
     monkeypatch.setattr(module, function, changed)
