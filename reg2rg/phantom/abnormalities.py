@@ -24,6 +24,7 @@ CONSOLIDATION_HU = (20.0, 50.0)
 NODULE_HU = {"solid": (10.0, 60.0), "calcified": (300.0, 600.0), "ground glass": (-600.0, -480.0)}
 EMPHYSEMA_HU = -985.0
 METAL_HU = 2800.0
+_VISIBLE_METAL = 0.15  # share of metal that lifts a voxel of soft tissue by 400 HU
 
 _NEIGHBORHOOD_MM = 40.0  # wider than half the largest lesion that is placed by depth below the lung's surface
 
@@ -164,17 +165,19 @@ def draw_consolidation(chest: Chest, rng: np.random.Generator, first_lesion: int
     side, lobe = LOBES[lobe_index]
     radii = (radius * rng.uniform(0.8, 1.2), radius * rng.uniform(0.8, 1.2), radius * rng.uniform(0.8, 1.2))
     patch = Ellipsoid(center, radii, rotation_about(2, rng.uniform(0, 180)))
-    box = canvas.box_of(patch, margin_mm=0.4 * radius)
+    box = canvas.box_of(patch, margin_mm=0.4 * radius + _NEIGHBORHOOD_MM)
     assert box is not None, "a lesion was placed outside the scan"
     x, y, z = canvas.axes_mm(box)
     ragged = 0.16 * radius * smooth_noise(canvas, max(9.0, 0.4 * radius), rng, box)
     distance = np.maximum(patch.distance_mm(x, y, z) + ragged, chest.lung_mm[box.slices])
     in_lobe = chest.lobe(x, y, z) == lobe_index
     airless = canvas.coverage(distance) * in_lobe
+    before = canvas.hu[box.slices].copy()
     canvas.blend(airless, hu, box)
     for branch in chest.airways:
         if patch.distance_mm(*(np.full((1, 1, 1), c, np.float32) for c in branch.tube.start_mm)).item() < 0:
             canvas.draw_thin(branch.tube, AIR)
+    np.copyto(canvas.hu[box.slices], before, where=airless == 0)  # bronchi that leave the patch are there already
     canvas.mark_lesion(first_lesion, airless >= 0.5, box)
     return (Finding("Consolidation", "lung", side, lobe, amount=amount, lesion=first_lesion),)
 
@@ -226,7 +229,7 @@ def draw_medical_material(chest: Chest, rng: np.random.Generator, first_lesion: 
             continue
         coverage = canvas.coverage_of(part, box)
         canvas.blend(coverage, METAL_HU, box)
-        mask = coverage >= min(0.5, 0.6 * float(coverage.max()))
+        mask = coverage >= _VISIBLE_METAL
         if part in lead[1:]:
             canvas.mark_region("mediastinum", mask, box)
         canvas.mark_lesion(first_lesion, mask, box)

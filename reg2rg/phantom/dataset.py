@@ -29,7 +29,7 @@ import numpy as np
 
 from reg2rg.abnormalities import ABNORMALITY_NAMES
 from reg2rg.errors import InputError
-from reg2rg.files import staged_file, write_json
+from reg2rg.files import check_free, staged_file, write_json
 from reg2rg.nifti import write_labels, write_volume
 from reg2rg.phantom.acquisition import SIZES
 from reg2rg.phantom.report import write_whole_report
@@ -166,7 +166,7 @@ def _truth(place: _Place, phantom: Phantom) -> dict[str, Any]:
 def _write_settings(root: Path, settings: dict[str, Any], count: int) -> None:
     path = root / "phantom_truth" / f"{settings['split']}.json"
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = _read_json(path)
         changed = [f"{key} {before.get(key)}" for key, value in settings.items() if before.get(key) != value]
         if changed:
             asked = ", ".join(f"{key} {settings[key]}" for key in settings if before.get(key) != settings[key])
@@ -180,7 +180,7 @@ def _write_settings(root: Path, settings: dict[str, Any], count: int) -> None:
 def _write_tables(root: Path, split: str, places: list[_Place]) -> None:
     """The tables of all studies that are there, more than `places` if an earlier run made more."""
     known = {place.truth for place in places} | set((root / "phantom_truth" / split).glob(f"{split}_*_a_1.json"))
-    truths = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(known, key=_number)]
+    truths = [_read_json(path) for path in sorted(known, key=_number)]
     texts, labels, findings = [], [], []
     for truth in truths:
         study = truth["study"]
@@ -195,6 +195,15 @@ def _write_tables(root: Path, split: str, places: list[_Place]) -> None:
     _write_csv(label_file, ("VolumeName", *ABNORMALITY_NAMES), labels)
     with staged_file(root / "phantom_truth" / f"{split}_findings.jsonl") as staging:
         staging.write_text("".join(json.dumps(finding) + "\n" for finding in findings), encoding="utf-8")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            f"{path}: expected JSON as written by reg2rg phantom ({error}); delete it and rerun"
+        ) from error
 
 
 def _number(truth: Path) -> int:
@@ -219,10 +228,4 @@ def _check(out: Path, count: int, seed: int, split: str, size: str, prevalence: 
         raise InputError(f"prevalence is a share from 0 to 1, got {prevalence}")
     if workers is not None and workers < 1:
         raise InputError(f"expected at least 1 worker, got {workers}")
-    for folder in (out, *out.absolute().parents):
-        if folder.exists():
-            if not folder.is_dir():
-                raise InputError(f"{out}: expected a folder to write into, found the file {folder}; choose another OUT")
-            if not os.access(folder, os.W_OK | os.X_OK):
-                raise InputError(f"{out}: cannot write there ({folder} is not writable); choose another OUT")
-            break
+    check_free(out, force=True)  # a folder with other things in it will do

@@ -73,8 +73,8 @@ class Chest:
     ) -> UInt8[np.ndarray, "..."]:
         """Index into LOBES of points in mm: planes stand for the fissures (oblique, and horizontal on the right)."""
         k = self.anatomy.scale
-        is_lower = z < (-14 - 0.75 * (y / k)) * k + 6 * k
-        is_middle = (x > 0) & ~is_lower & (z < -22 * k)
+        is_lower = z < -10 * k - 0.95 * y
+        is_middle = (x > 0) & ~is_lower & (z < -14 * k)
         right = np.where(is_lower, 2, np.where(is_middle, 1, 0))
         return np.where(x > 0, right, np.where(is_lower, 4, 3)).astype(np.uint8)
 

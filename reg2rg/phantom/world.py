@@ -57,8 +57,9 @@ def make_phantom(
 ) -> Phantom:
     """Makes a phantom.
 
-    Every part of the world draws from a stream of its own, named by the part: with `only`, an abnormality can be
-    left out while body, texture, noise and all other lesions stay the same.
+    Every part of the world draws from a random stream of its own, named by the part: with `only`, an abnormality can
+    be left out while body, texture, noise and the other lesions stay as they are. Two exceptions: a lung lesion may
+    move when an effusion leaves that stood in its place, and without cardiomegaly heart and voxels have another size.
 
     Args:
         seed: any whole number from 0; the same seed gives the same phantom.

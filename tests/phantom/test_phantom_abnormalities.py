@@ -1,0 +1,232 @@
+"""Each abnormality against its own truth: what changes in the CT, where, by how much, and what is said of it."""
+
+from copy import deepcopy
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy.ndimage import binary_dilation
+
+from reg2rg.abnormalities import ABNORMALITIES
+from reg2rg.phantom.abnormalities import DRAWERS, Finding
+from reg2rg.phantom.body import sample_anatomy
+from reg2rg.phantom.organs import LOBES, Chest, draw_chest
+from reg2rg.phantom.world import Phantom, make_phantom
+from reg2rg.volume import Grid
+
+DRAWN = [name for name in DRAWERS if name != "Cardiomegaly"]
+CNR_FLOOR = 4.0
+
+
+@cache
+def healthy() -> Chest:
+    anatomy = sample_anatomy(np.random.default_rng(2), enlarged_heart=False)
+    affine = np.diag([3.5, 3.5, 3.5, 1.0])
+    affine[:3, 3] = (-190, -150, -200)
+    return draw_chest(anatomy, Grid((108, 86, 96), affine), np.random.default_rng(9))
+
+
+def draw(name: str, seed: int, first_lesion: int = 0) -> tuple[Chest, tuple[Finding, ...]]:
+    """One abnormality in the same person, without acquisition."""
+    chest = deepcopy(healthy())
+    return chest, DRAWERS[name](chest, np.random.default_rng(seed), first_lesion)
+
+
+def lesion_of(chest: Chest, finding: Finding) -> np.ndarray:
+    return (chest.canvas.lesions >> np.uint32(finding.lesion)) & np.uint32(1) != 0
+
+
+@cache
+def phantom(seed: int, *only: str) -> Phantom:
+    return make_phantom(seed, prevalence=1.0 if only else 0.0, only=only or None)
+
+
+def change_hu(seed: int, name: str) -> np.ndarray:
+    """The CT with the abnormality less the CT without: noise and all else cancel."""
+    with_it, without = phantom(seed, name).study.volume.array, phantom(seed).study.volume.array
+    return with_it.astype(np.float32) - without
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("seed", [3, 4])
+def test_the_ct_changes_in_the_lesion_and_nowhere_else(name: str, seed: int) -> None:
+    changed = np.abs(change_hu(seed, name)) > 10
+    lesion = phantom(seed, name).lesions != 0
+    assert lesion.any()
+    near = binary_dilation(lesion, np.ones((3, 3, 3), bool), iterations=2)
+    assert (changed & ~near).sum() <= 0.01 * changed.sum()
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("seed", [3, 4])
+def test_every_lesion_stands_out_of_the_noise(name: str, seed: int) -> None:
+    noise_hu = 14.0  # the noisiest acquisition
+    for finding in phantom(seed, name).findings:
+        if finding.size_mm is not None and finding.size_mm < 10:
+            continue
+        lesion = phantom(seed, name).lesion_mask(finding)
+        assert np.abs(change_hu(seed, name)[lesion]).mean() / noise_hu > CNR_FLOOR
+
+
+@pytest.mark.parametrize("name", DRAWERS)
+@pytest.mark.parametrize("seed", [3, 4])
+def test_lesions_lie_in_their_region(name: str, seed: int) -> None:
+    region_of = {abnormality.name: abnormality.region for abnormality in ABNORMALITIES}
+    made = phantom(seed, name)
+    assert made.abnormalities == {name}
+    for finding in made.findings:
+        assert finding.region == region_of[name]
+        lesion, region = made.lesion_mask(finding), made.study.masks.mask(finding.region)
+        inside = (lesion & region).sum() / lesion.sum()
+        if name == "Medical material":
+            assert inside > 0.1, "the lead; the case lies in the chest wall"
+        elif name == "Lung nodule":
+            assert inside > 0.8
+        else:
+            assert inside == 1
+
+
+@pytest.mark.parametrize("name", DRAWERS)
+def test_sides_are_the_patients_own(name: str) -> None:
+    made = phantom(4, name)
+    x_mm = made.study.volume.affine[0, 3] + made.study.volume.affine[0, 0] * np.arange(made.lesions.shape[0])
+    for finding in made.findings:
+        if finding.side is not None:
+            weight = made.lesion_mask(finding).sum(axis=(1, 2))
+            assert ((weight @ x_mm) > 0) == (finding.side == "right"), "x grows to the patient's right"
+
+
+def test_nodules_have_their_diameter_within_a_voxel_and_lie_in_their_lobe() -> None:
+    sizes = []
+    for seed in range(20):
+        chest, findings = draw("Lung nodule", seed)
+        lobe = chest.lobe(*chest.canvas.axes_mm())
+        for finding in findings:
+            lesion = lesion_of(chest, finding)
+            diameter = (6 / np.pi * lesion.sum() * 3.5**3) ** (1 / 3)
+            assert abs(diameter - finding.size_mm) < 3.5
+            if finding.size_mm >= 8:  # of a smaller one, the voxels' centres may lie beyond a fissure
+                assert LOBES.index((finding.side, finding.lobe)) in lobe[lesion]
+            assert chest.canvas.region_mask("lung")[lesion].mean() > 0.8
+            sizes.append(finding.size_mm)
+    assert min(sizes) < 6 and max(sizes) > 20, "small ones and large ones"
+    assert 20 < len(sizes) < 60
+
+
+def test_effusions_are_as_deep_as_their_amount_says() -> None:
+    shares: dict[str | None, list[float]] = {"small": [], "moderate": [], "large": []}
+    for seed in range(15):
+        chest, findings = draw("Pleural effusion", seed)
+        for finding in findings:
+            lesion = lesion_of(chest, finding)
+            middle = int(np.median(np.argwhere(lesion)[:, 0]))
+            lower = chest.canvas.axes_mm()[2].ravel() < 0
+            depth_mm = lesion[middle][:, lower].sum(axis=0).max() * 3.5
+            shares[finding.amount].append(depth_mm / chest.anatomy.thorax_depth_mm)
+    assert all(shares.values()), "each amount occurs"
+    assert max(shares["small"]) < 0.25 < min(shares["moderate"])
+    assert max(shares["moderate"]) < 0.5 < min(shares["large"])
+
+
+def test_fluid_that_is_seen_is_the_fluid_of_the_mask() -> None:
+    seed = 3
+    made = phantom(seed, "Pleural effusion")
+    lesion = made.lesions != 0
+    change = change_hu(seed, "Pleural effusion")
+    core = np.median(change[lesion])
+    assert change.sum() / core == pytest.approx(lesion.sum(), rel=0.06)
+
+
+def test_an_effusion_is_no_lung_and_joins_the_pleura() -> None:
+    made = phantom(3, "Pleural effusion")
+    fluid = made.lesions != 0
+    assert not made.study.masks.mask("lung")[fluid].any()
+    assert made.study.masks.mask("pleura")[fluid].all()
+    healthy = phantom(3).study.masks
+    assert made.study.masks.volume_ml("lung") < healthy.volume_ml("lung")
+
+
+def test_fluid_settles_at_the_back() -> None:
+    made = phantom(3, "Pleural effusion")
+    fluid_y, lung_y = (np.argwhere(mask)[:, 1].mean() for mask in (made.lesions != 0, made.study.masks.mask("lung")))
+    assert fluid_y < lung_y
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_cardiomegaly_is_a_ratio_above_a_half_measured_on_the_masks(seed: int) -> None:
+    for made in (phantom(seed, "Cardiomegaly"), phantom(seed)):
+        spacing = made.study.volume.grid.spacing_mm[0]
+        columns = np.flatnonzero(made.study.masks.mask("heart").any(axis=(1, 2)))
+        heart_mm = (columns[-1] - columns[0] + 1) * spacing
+        ratio = heart_mm / made.anatomy.thorax_width_mm
+        assert ratio == pytest.approx(made.anatomy.cardiothoracic_ratio, abs=0.02)
+        assert (ratio > 0.5) == ("Cardiomegaly" in made.abnormalities)
+        lung = made.study.masks.mask("lung")
+        widest = max(np.ptp(np.flatnonzero(lung[:, :, z].any(axis=1))) for z in np.flatnonzero(lung.any(axis=(0, 1))))
+        assert widest * spacing == pytest.approx(made.anatomy.thorax_width_mm, rel=0.07)
+
+
+def test_consolidations_grow_with_their_amount_and_stay_in_their_lobe() -> None:
+    volumes_ml: dict[str | None, list[float]] = {"small": [], "moderate": [], "large": []}
+    for seed in range(20):
+        chest, (finding,) = draw("Consolidation", seed)
+        lesion = lesion_of(chest, finding)
+        lobe = chest.lobe(*chest.canvas.axes_mm())
+        assert {LOBES[index] for index in np.unique(lobe[lesion]).tolist()} == {(finding.side, finding.lobe)}
+        volumes_ml[finding.amount].append(lesion.sum() * 3.5**3 / 1000)
+    assert max(volumes_ml["small"]) < 40
+    assert np.median(volumes_ml["small"]) < np.median(volumes_ml["moderate"]) < np.median(volumes_ml["large"])
+
+
+def test_emphysema_takes_more_of_the_lung_with_its_amount() -> None:
+    shares: dict[str | None, list[float]] = {"small": [], "moderate": [], "large": []}
+    for seed in range(16):
+        chest, (finding,) = draw("Emphysema", seed)
+        above = chest.canvas.region_mask("lung") & (chest.canvas.axes_mm()[2] > 0)
+        shares[finding.amount].append((lesion_of(chest, finding) & above).sum() / above.sum())
+    assert min(shares["small"]) > 0.03 and max(shares["small"]) < min(shares["moderate"])
+    assert max(shares["moderate"]) < min(shares["large"]) and max(shares["large"]) < 0.5
+
+
+@pytest.mark.parametrize("name", ["Pericardial effusion", "Hiatal hernia"])
+def test_stated_sizes_are_those_of_the_lesion(name: str) -> None:
+    for seed in range(4):
+        chest, (finding,) = draw(name, seed)
+        lesion = lesion_of(chest, finding)
+        if name == "Hiatal hernia":
+            size_mm = lesion.any(axis=(1, 2)).sum() * 3.5
+        else:  # the sac is wider than the heart by its thickness on either side
+            heart_only = healthy().canvas.region_mask("heart").any(axis=(1, 2)).sum()
+            size_mm = (chest.canvas.region_mask("heart").any(axis=(1, 2)).sum() - heart_only) * 3.5 / 2
+        assert abs(size_mm - finding.size_mm) <= 3.5 + 1
+
+
+def test_lesions_drawn_later_keep_out_of_fluid() -> None:
+    names = ("Pleural effusion", "Emphysema", "Consolidation", "Lung nodule")
+    for seed in (3, 4):
+        made = phantom(seed, *names)
+        fluid, others = np.zeros(made.lesions.shape, bool), np.zeros(made.lesions.shape, bool)
+        for finding in made.findings:
+            is_fluid = finding.abnormality == "Pleural effusion"
+            (fluid if is_fluid else others)[made.lesion_mask(finding)] = True
+        assert (fluid & others).sum() <= 0.002 * others.sum()
+        assert made.abnormalities == set(names)
+        alone = phantom(seed, "Emphysema").lesions.astype(bool).sum()
+        holes = sum(made.lesion_mask(f).sum() for f in made.findings if f.abnormality == "Emphysema")
+        assert holes > 0.2 * alone, "fluid takes room, not the emphysema of the rest of the lung"
+
+
+def test_findings_are_compared_without_their_place_in_the_lesion_field() -> None:
+    assert Finding("Emphysema", "lung", lesion=1) == Finding("Emphysema", "lung", lesion=2)
+
+
+def test_drawers_are_of_the_eighteen() -> None:
+    assert set(DRAWERS) <= {abnormality.name for abnormality in ABNORMALITIES}
+    assert len(DRAWERS) >= 4
+
+
+def test_drawing_marks_only_the_bits_it_was_given() -> None:
+    for name in DRAWERS:
+        chest, findings = draw(name, 1, first_lesion=7)
+        assert [finding.lesion for finding in findings] == list(range(7, 7 + len(findings)))
+        assert not (chest.canvas.lesions & np.uint32(0x7F)).any()
