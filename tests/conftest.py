@@ -1,8 +1,19 @@
 """What several test files share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+
+from reg2rg.generate import Reporter
+from reg2rg.model.build import build_model, phantom
+from reg2rg.model.reg2rg import Reg2RG
+from reg2rg.phantom.world import Phantom, make_phantom
+from reg2rg.processor import Processor
+from reg2rg.prompt import INSTRUCTION
+from reg2rg.report import ModelSource
+from reg2rg.vocabulary import add_special_tokens, train_word_tokenizer
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
@@ -13,3 +24,51 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs ../shared (the developers' data), which is not on this machine")
     return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Two test processes on two cores: more threads would only wait for each other."""
+    torch.set_num_threads(1)
+    yield
+
+
+@pytest.fixture(scope="session")
+def phantom_study() -> Phantom:
+    """A phantom with an effusion and a nodule; not to be changed."""
+    return make_phantom(3, prevalence=1.0, only=("Pleural effusion", "Lung nodule"))
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of random weights at the phantom model's sizes."""
+    folder = tmp_path_factory.mktemp("untrained")
+    tokenizer = train_word_tokenizer([INSTRUCTION, "The region 0 is lung: Clear."], 300)
+    vocabulary = len(tokenizer)
+    add_special_tokens(tokenizer, phantom(vocabulary).tokens)
+    torch.manual_seed(0)
+    model = build_model(phantom(vocabulary))
+    model.save_pretrained(folder)
+    Processor(model.config, tokenizer).save_pretrained(folder)
+    return folder
+
+
+class ScriptedModel(Reg2RG):
+    """A model that writes what it is told to, for tests of what happens around a model."""
+
+    texts: tuple[str, ...] = ()
+
+    def generate(self, prompts, features, *, eos_id, max_new_tokens=500, **_):  # type: ignore[no-untyped-def]
+        """The scripted texts in ids, cut where the caller says."""
+        rows = [self.tokenizer(text, add_special_tokens=False)["input_ids"] + [eos_id] for text in self.texts]
+        return [row[:max_new_tokens] for row in rows[: len(prompts)]]
+
+
+@pytest.fixture
+def scripted(untrained: Path) -> Reporter:
+    """A reporter whose model writes ``reporter.model.texts``."""
+    model = Reg2RG.from_pretrained(untrained)
+    processor = Processor.from_pretrained(untrained)
+    model.__class__ = ScriptedModel
+    model.tokenizer = processor.tokenizer
+    return Reporter(model, processor, ModelSource("scripted", "0" * 64, "0"), torch.device("cpu"))

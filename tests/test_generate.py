@@ -1,0 +1,168 @@
+"""From a study to a report, and from a dataset to predictions.csv, with a model that writes what it is told to."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reg2rg.data.dataset import open_dataset
+from reg2rg.errors import InputError
+from reg2rg.generate import COLUMNS, GenerationSettings, Reporter, find_device, generate_dataset, region_box_mm
+from reg2rg.phantom.dataset import write_dataset
+from reg2rg.phantom.world import Phantom
+from reg2rg.prompt import build_target
+from reg2rg.volume import RegionMasks
+
+
+@pytest.fixture(scope="module")
+def dataset_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    write_dataset(root, count=3, seed=5, split="valid", workers=1)
+    return root
+
+
+def report_of(reporter: Reporter, phantom: Phantom, text: str, settings: GenerationSettings | None = None):  # type: ignore[no-untyped-def]
+    reporter.model.texts = (text,)
+    return reporter.report([phantom.study], settings)[0]
+
+
+def test_a_perfect_answer_is_placed_region_by_region(scripted: Reporter, phantom_study: Phantom) -> None:
+    truth = phantom_study.study.reference
+    report = report_of(scripted, phantom_study, build_target(list(truth.items())))
+    assert [region.name for region in report.regions] == list(phantom_study.study.masks.present)
+    assert {region.name: region.text for region in report.regions} == truth
+    assert all(region.agrees for region in report.regions)
+    assert report.recognition_accuracy == 1
+    assert report.warnings == phantom_study.study.warnings
+
+
+def test_swapped_names_keep_the_text_at_its_mask(scripted: Reporter, phantom_study: Phantom) -> None:
+    names = list(phantom_study.study.masks.present)
+    lung, pleura = names.index("lung"), names.index("pleura")
+    told = list(names)
+    told[lung], told[pleura] = "pleura", "lungs"
+    report = report_of(scripted, phantom_study, build_target([(name, f"Text {i}.") for i, name in enumerate(told)]))
+    assert report.regions[lung].recognized_as == "pleura"
+    assert not report.regions[lung].agrees
+    assert report.regions[pleura].recognized_as == "lung"  # a synonym is the region's name
+    assert report.regions[lung].text == f"Text {lung}."
+
+
+def test_what_has_no_place_is_said(scripted: Reporter, phantom_study: Phantom) -> None:
+    text = "The region 1 is bone: First. The region 1 is bone: Second. The region 77 is spleen: Large. "
+    report = report_of(scripted, phantom_study, text)
+    said = " ".join(report.warnings)
+    assert report.regions[0].recognized_as is None
+    assert report.regions[0].text == ""
+    assert report.regions[1].text == "First."
+    assert "Second." in said
+    assert "region 77, which does not exist" in said
+    assert "nothing about region 0" in said
+
+
+def test_text_that_reaches_the_limit_is_marked_as_cut(scripted: Reporter, phantom_study: Phantom) -> None:
+    text = build_target([("abdomen", "A long story that goes on and on.")])
+    assert any("was cut" in w for w in report_of(scripted, phantom_study, text, GenerationSettings(5)).warnings)
+    assert not any("was cut" in w for w in report_of(scripted, phantom_study, text).warnings)
+
+
+def test_sentences_of_a_phantom_model_are_read(scripted: Reporter, phantom_study: Phantom) -> None:
+    text = build_target([("abdomen", "Cardiomegaly is present. No free fluid is seen in the upper abdomen.")])
+    assert report_of(scripted, phantom_study, text).regions[0].sentences[0].abnormalities is None
+    scripted.model.config = replace(scripted.model.config, trained_on="phantom")
+    sentences = report_of(scripted, phantom_study, text).regions[0].sentences
+    assert [sentence.abnormalities for sentence in sentences] == [("Cardiomegaly",), ()]
+
+
+def test_random_weights_give_a_whole_report(untrained: Path, phantom_study: Phantom) -> None:
+    reporter = Reporter.load(str(untrained), "cpu")
+    settings = GenerationSettings(max_new_tokens=5)
+    single = reporter.report([phantom_study.study], settings)[0]
+    both = reporter.report([phantom_study.study, phantom_study.study], settings)
+    assert [report.generated for report in both] == [single.generated] * 2
+    assert len(single.regions) == len(phantom_study.study.masks.present)
+    assert set(single.seconds) == {"crop", "generate"}
+
+
+def test_region_boxes_are_the_outer_faces_of_the_voxels() -> None:
+    mask = np.zeros((4, 5, 6), bool)
+    mask[1:3, 2, 0] = True
+    affine = np.array([[-2.0, 0, 0, 10], [0, 3, 0, 0], [0, 0, 4, -8], [0, 0, 0, 1]])
+    low, high = region_box_mm(RegionMasks.from_masks({"heart": mask}, affine), "heart")
+    assert (low, high) == ((5.0, 4.5, -10.0), (9.0, 7.5, -6.0))
+
+
+def test_dataset_rows_and_record(scripted: Reporter, dataset_root: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(dataset_root, "valid")
+    scripted.model.texts = ("The region 0 is abdomen: One. ", "The region 0 is abdomen: Two. ")
+    done: list[tuple[int, int]] = []
+    out = tmp_path / "predictions.csv"
+    record = generate_dataset(
+        dataset, scripted, out, GenerationSettings(), batch_size=2, progress=lambda *n: done.append(n)
+    )
+    with out.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["AccNum"] for row in rows] == list(dataset.keys)
+    assert [row["Pred_combined_report"] for row in rows] == [
+        "The region 0 is abdomen: One.",
+        "The region 0 is abdomen: Two.",
+        "The region 0 is abdomen: One.",
+    ]
+    assert rows[0]["GT_combined_report"] == build_target(list(dataset[0].reference.items()))
+    assert rows[0]["Question"].startswith("The global information is provided as the context: <image>")
+    assert done == [(0, 3), (2, 3), (3, 3)]
+    assert record["studies"] == 3
+    assert json.loads((tmp_path / "predictions.csv.run.json").read_text())["failed"] == {}
+    assert not list(tmp_path.glob("*.partial"))
+    with pytest.raises(InputError, match="the file exists"):
+        generate_dataset(dataset, scripted, out, GenerationSettings())
+
+
+def test_an_interrupted_run_goes_on(scripted: Reporter, dataset_root: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(dataset_root, "valid")
+    scripted.model.texts = ("The region 0 is abdomen: Before. ",)
+    out = tmp_path / "predictions.csv"
+
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate_dataset(dataset, scripted, out, GenerationSettings(), batch_size=1, progress=stop)
+    assert not out.exists()
+    with pytest.raises(InputError, match="another run"):
+        generate_dataset(dataset, scripted, out, GenerationSettings(max_new_tokens=9), batch_size=1)
+    scripted.model.texts = ("The region 0 is abdomen: After. ",)
+    generate_dataset(dataset, scripted, out, GenerationSettings(), batch_size=1)
+    text = out.read_text()
+    assert text.count("Before.") == 2
+    assert text.count("After.") == 1
+
+
+def test_a_study_that_cannot_be_reported_keeps_its_row(scripted: Reporter, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "data", count=2, seed=6, split="valid", workers=1)
+    broken = next((tmp_path / "data/dataset/valid_preprocessed").rglob("valid_1_a_1.nii.gz"))
+    broken.write_bytes(broken.read_bytes()[:2000])
+    scripted.model.texts = ("The region 0 is abdomen: Fine. ",)
+    record = generate_dataset(
+        open_dataset(tmp_path / "data", "valid"), scripted, tmp_path / "p.csv", GenerationSettings()
+    )
+    assert list(record["failed"]) == ["valid_1_a_1.nii.gz"]
+    with (tmp_path / "p.csv").open(newline="") as file:
+        assert [row["Pred_combined_report"] for row in csv.DictReader(file)] == ["", "The region 0 is abdomen: Fine."]
+
+
+def test_devices() -> None:
+    assert find_device("cpu").type == "cpu"
+    for name in ("gpu", "cuda:99", ""):
+        with pytest.raises(InputError, match="auto, cpu or cuda"):
+            find_device(name)
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(InputError, match="max_new_tokens"):
+        GenerationSettings(max_new_tokens=0)
