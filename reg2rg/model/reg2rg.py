@@ -225,16 +225,17 @@ class Reg2RG(nn.Module):
             ).tolist()
         return [row[: row.index(eos_id) + 1] if eos_id in row else row for row in rows]
 
-    def save_pretrained(self, folder: Path) -> None:
+    def save_pretrained(self, folder: Path | str) -> None:
         """Writes config.json and the weights, the language model's included; other files in the folder stay.
 
         Inverse of `from_pretrained`.
         """
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_model(folder, self.config, unique_tensors(self))
 
     @classmethod
-    def from_pretrained(cls, folder: Path, dtype: torch.dtype | None = None, device: str = "cpu") -> "Reg2RG":
+    def from_pretrained(cls, folder: Path | str, dtype: torch.dtype | None = None, device: str = "cpu") -> "Reg2RG":
         """Reads a model from its folder, ready to generate (in evaluation mode).
 
         Args:
@@ -250,6 +251,7 @@ class Reg2RG(nn.Module):
 
         from reg2rg.model.build import build_model
 
+        folder = Path(folder)
         config, tensors = read_model(folder)
         with no_init_weights():
             model = build_model(config)

@@ -164,9 +164,9 @@ class TestFolder:
     def test_saved_and_read_again(self, lora: bool, inputs: dict[str, Tensor], tmp_path: Path) -> None:
         torch.manual_seed(0)
         model = build_model(with_lora(tiny()) if lora else tiny()).eval()
-        model.save_pretrained(tmp_path / "model")
+        model.save_pretrained(str(tmp_path / "model"))
         state = torch.get_rng_state()
-        again = Reg2RG.from_pretrained(tmp_path / "model")
+        again = Reg2RG.from_pretrained(str(tmp_path / "model"))
         assert torch.equal(torch.get_rng_state(), state)
         assert again.config == model.config and not again.training
         own, read = unique_tensors(model), unique_tensors(again)
