@@ -249,7 +249,7 @@ class Reg2RG(nn.Module):
         """
         from transformers.initialization import no_init_weights
 
-        from reg2rg.model.build import build_model
+        from reg2rg.model.build import build_model  # which imports this module
 
         folder = Path(folder)
         config, tensors = read_model(folder)

@@ -244,8 +244,9 @@ class TestFreezing:
             assert parameter.dtype == (torch.float32 if trained else torch.bfloat16), name
         assert sum(".lora_" in name for name, p in model.named_parameters() if p.requires_grad) == 2 * 2 * 2
 
-    def test_gradients_reach_all_of_it(self, inputs: dict[str, Tensor]) -> None:
-        model = build_model(with_lora(tiny()))
+    @pytest.mark.parametrize("saved_in", [torch.float32, torch.bfloat16])
+    def test_gradients_reach_all_of_it(self, inputs: dict[str, Tensor], saved_in: torch.dtype) -> None:
+        model = build_model(with_lora(tiny())).to(saved_in)
         freeze_as_published(model)
         ids, mask = padded(PROMPTS)
         model(ids, mask, ids.masked_fill(ids >= 128, -100), **inputs, region_counts=COUNTS).loss.backward()
