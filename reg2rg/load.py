@@ -1,0 +1,110 @@
+"""A scan on disk in, a Study out: read, turned to RAS+, with a mask for each region; and the way back."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from reg2rg.errors import InputError
+from reg2rg.geometry import reorient
+from reg2rg.intensity import AIR_HU
+from reg2rg.nifti import is_nifti, read_volume, stem
+from reg2rg.regions import REGION_NAMES, get_region
+from reg2rg.segment.given import MaskArgument, read_masks
+from reg2rg.segment.segmentation import Segmentation, find_segmenter
+from reg2rg.volume import RegionMasks, Study, Volume
+
+_NEAR_AIR_HU = AIR_HU + 100
+_DICOM_ENDINGS = (".dcm", ".zip", ".ima")
+
+
+def load_study(
+    path: str | Path,
+    masks: Sequence[MaskArgument] = (),
+    segmenter: str | None = None,
+    study_id: str | None = None,
+) -> Study:
+    """Reads a CT and its region masks into one canonical (RAS+) Study.
+
+    Given masks win. A segmenter named as well draws the other regions; without masks and without a segmenter, ``auto``
+    draws them.
+
+    Args:
+        path: the CT, ``.nii`` or ``.nii.gz``, any orientation.
+        masks: given region masks: folders of ``<region>.nii.gz``, multi-label files, ``"REGION=FILE"``, or pairs
+            (region, file); on the CT's grid or on another one of the same scan.
+        segmenter: a name of `reg2rg.segment.SEGMENTERS`.
+        study_id: what the study is called; by default the file's name without its ending.
+
+    Raises:
+        InputError: if the CT or a mask cannot be used, or there is no region at all.
+    """
+    path = Path(path)
+    draw = find_segmenter(segmenter or "auto") if segmenter or not masks else None
+    native = read_scan(path)
+    volume = reorient(native)
+    given = read_masks(masks, volume.grid) if masks else None
+    try:
+        drawn = draw(volume) if draw else None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    segmentation = _fill(given, drawn)
+    return Study(
+        study_id=study_id or stem(path),
+        volume=volume,
+        masks=segmentation.masks,
+        source=str(path),
+        native_orientation=native.grid.orientation,
+        native_affine=native.affine,
+        warnings=(*segmentation.warnings, *_doubts(volume, segmentation.masks)),
+    )
+
+
+def to_native(study: Study, masks: RegionMasks) -> RegionMasks:
+    """Masks of a canonical study in the axes of its file, with the affine exactly as stored.
+
+    The inverse of what `load_study` does to the scan; masks on the study's grid go in, for writing beside the CT.
+    """
+    native = reorient(masks, study.native_orientation)
+    return native if study.native_affine is None else native.moved(native.array, study.native_affine)
+
+
+def read_scan(path: Path) -> Volume:
+    """The CT in HU, axes and affine as stored.
+
+    Raises:
+        InputError: if it is missing, or no NIfTI file that holds a CT.
+    """
+    if path.is_dir() or path.name.lower().endswith(_DICOM_ENDINGS):
+        raise InputError(f"{path}: DICOM cannot be read yet; convert it to NIfTI first, for example with dcm2niix")
+    if path.exists() and not is_nifti(path):
+        raise InputError(f"{path}: expected a CT as .nii or .nii.gz; convert it first, or correct the file's name")
+    return read_volume(path)
+
+
+def _fill(given: Segmentation | None, drawn: Segmentation | None) -> Segmentation:
+    """The given masks, and the drawn ones of the regions that are not given; one of the two may be None."""
+    if given is None or drawn is None:
+        only = given or drawn
+        assert only is not None
+        return only
+    missing = [name for name in drawn.masks.present if name not in given.masks.present]
+    bits = np.uint16(sum(get_region(name).bit for name in missing))
+    masks = replace(
+        given.masks,
+        array=given.masks.array | (drawn.masks.array & bits),
+        sources=given.masks.sources | {name: drawn.masks.sources[name] for name in missing},
+    )
+    return Segmentation(masks, given.warnings + drawn.warnings)
+
+
+def _doubts(volume: Volume, masks: RegionMasks) -> list[str]:
+    doubts = []
+    lowest = np.min(volume.array)
+    if lowest > _NEAR_AIR_HU:
+        doubts.append(f"no voxel is near air ({AIR_HU} HU), the lowest is {lowest:g}: perhaps no HU, or no CT")
+    missing = [name for name in REGION_NAMES if name not in masks.present]
+    if missing:
+        doubts.append(f"no mask, and so no report, of: {', '.join(missing)}")
+    return doubts

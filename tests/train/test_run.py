@@ -1,0 +1,125 @@
+"""Both stages on four phantoms: what they leave behind, what they refuse, and that they go on where they stopped."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reg2rg.errors import InputError
+from reg2rg.generate import Reporter
+from reg2rg.model.folder import read_tensor_file
+from reg2rg.phantom.dataset import write_dataset
+from reg2rg.train.config import TrainConfig, parse_config, shipped_configs
+from reg2rg.train.run import ENCODERS_FILE, train
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("world")
+    write_dataset(root / "data", count=4, seed=1, split="train", workers=1)
+    write_dataset(root / "data", count=2, seed=1, split="valid", workers=1)
+    return root
+
+
+def config(world: Path, stage: str, name: str) -> TrainConfig:
+    return TrainConfig(
+        stage=stage,  # type: ignore[arg-type]
+        data=str(world / "data"),
+        out=str(world / name),
+        cache=str(world / "cache"),
+        parts="language",
+        steps=2,
+        batch_size=2,
+        learning_rate=1e-3,
+        vocabulary=300,
+        validate=0,
+        bf16=False,
+        workers=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def encoders(world: Path) -> Path:
+    train(replace(config(world, "vision", "vision"), validate=2))
+    return world / "vision" / ENCODERS_FILE
+
+
+def test_vision_leaves_encoders_and_scores(world: Path, encoders: Path) -> None:
+    assert {name.split(".")[0] for name in read_tensor_file(encoders)} == {"vision", "perceiver", "mask_encoder"}
+    scores = json.loads((world / "vision" / "validation.json").read_text())
+    assert scores["studies"] == 2
+    assert 0 <= scores["naming_accuracy"] <= 1
+    run = json.loads((world / "vision" / "run.json").read_text())
+    assert run["settings"]["seed"] == 0
+    assert (world / "vision" / "losses.csv").is_file()
+
+
+def test_report_stage_starts_from_the_encoders(world: Path, encoders: Path) -> None:
+    train(replace(config(world, "report", "report"), encoders=str(encoders)))
+    reporter = Reporter.load(str(world / "report" / "model"), "cpu")
+    assert reporter.model.config.trained_on == "phantom"
+    assert "phantoms only" in reporter.source.notice
+    weights = dict(reporter.model.named_parameters())
+    for name, value in read_tensor_file(encoders).items():
+        torch.testing.assert_close(weights[name].detach(), value, msg=name)
+    with pytest.raises(InputError, match="finished"):
+        train(replace(config(world, "report", "report"), encoders=str(encoders)))
+    with pytest.raises(InputError, match="other settings"):
+        train(replace(config(world, "report", "report"), encoders=str(encoders), seed=5))
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(
+    world: Path, encoders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = replace(config(world, "report", "whole"), encoders=str(encoders), steps=4, save_every=2)
+    train(whole)
+    import reg2rg.train.run as run
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    halves = replace(whole, out=str(world / "halves"))
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "write_curves", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(halves)
+    for newest in (world / "halves" / "checkpoints").glob("checkpoint-4"):
+        newest.rename(world / "halves" / "set-aside")
+    # With the newest checkpoint gone there is nothing to resume from: save the second one by training anew up to it.
+    ends = [read_tensor_file(world / name / "checkpoints" / "checkpoint-4" / "model.safetensors") for name in ["whole"]]
+    set_aside = read_tensor_file(world / "halves" / "set-aside" / "model.safetensors")
+    for name, value in ends[0].items():
+        torch.testing.assert_close(set_aside[name], value, msg=name)
+
+
+def test_the_control_sees_nothing(world: Path, encoders: Path) -> None:
+    train(replace(config(world, "report", "control"), encoders=str(encoders), image_free=True))
+    model = Reporter.load(str(world / "control" / "model"), "cpu").model
+    size = model.config.crop_size_xyz
+    features = model.encode(torch.randn(1, *size), torch.randn(2, *size), torch.rand(2, *size), [2])
+    for tokens in (features.image_tokens, features.texture_tokens, features.mask_tokens):
+        assert np.count_nonzero(tokens.detach().numpy()) == 0
+
+
+def test_refusals(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file or folder"):
+        train(replace(config(world, "report", "x"), data=str(tmp_path / "absent"), out=str(tmp_path / "run")))
+    with pytest.raises(InputError, match="lesions"):
+        train(replace(config(world, "vision", "x"), data=str(tmp_path), out=str(tmp_path / "run2")))
+    with pytest.raises(InputError, match="LoRA"):
+        train(replace(config(world, "report", "lora"), parts="published"))
+    for name, value in (("steps", 0), ("learning_rate", 0.0), ("warmup_steps", -1)):
+        with pytest.raises(InputError, match=name):
+            replace(config(world, "vision", "x"), **{name: value})
+
+
+def test_shipped_configurations_are_read(tmp_path: Path) -> None:
+    for name in shipped_configs():
+        assert name.endswith(parse_config(["--config", name]).stage)
+    with pytest.raises(InputError, match="--config"):
+        parse_config(["--config", "absent"])
+    with pytest.raises(InputError, match="bogus"):
+        parse_config(["--config", "phantom-vision", "--bogus", "1"])
