@@ -6,8 +6,9 @@ intercept are applied. nibabel does the parsing, this module says what can be us
 
 import gzip
 import json
+import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,23 @@ NIFTI_ENDINGS = (".nii.gz", ".nii")
 _MAX_VOXELS = 2**30
 _COMMENT = 6  # NIfTI extension code for plain text
 _KEY_TITLE = "reg2rg region bits"
+_LABEL_NAME = re.compile(r'<Label Key="(\d+)"[^>]*>\s*<!\[CDATA\[(.*?)\]\]>')
 
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """A whole-number label per voxel, as stored; 0 is background."""
+    """A whole-number label per voxel, as stored; 0 is background.
+
+    Attributes:
+        array: the labels, ``x y z``.
+        affine: as in Volume.
+        names: what the file's own label table calls them (the extension that TotalSegmentator and Connectome
+            Workbench write); empty if it has none.
+    """
 
     array: Integer[np.ndarray, "x y z"]
     affine: Shaped[np.ndarray, "4 4"]
+    names: dict[int, str] = field(default_factory=dict)
 
     @property
     def grid(self) -> Grid:
@@ -98,13 +108,15 @@ def read_labels(path: Path) -> LabelMap:
         if not np.isfinite(array).all():
             raise InputError(f"{path}: expected labels, found NaN or infinite values; export the mask again")
         array = np.floor(array + 0.5).astype(np.int32)
-    return LabelMap(array.reshape(array.shape[:3]), _grid(path, image).affine)
+    tables = " ".join(_text(extension) for extension in image.header.extensions)
+    names = {int(label): name for label, name in _LABEL_NAME.findall(tables)}
+    return LabelMap(array.reshape(array.shape[:3]), _grid(path, image).affine, names)
 
 
 def read_region_masks(path: Path) -> RegionMasks | None:
     """Reads a ``regions.nii.gz`` as written by `write_region_masks`; None if the file does not carry our key."""
     image = _load(path)
-    if not any(_KEY_TITLE in str(extension.get_content()) for extension in image.header.extensions):
+    if not any(_KEY_TITLE in _text(extension) for extension in image.header.extensions):
         return None
     labels = read_labels(path)
     return RegionMasks(labels.array.astype(np.uint16), labels.affine, {region.name: path.name for region in REGIONS})
@@ -176,6 +188,11 @@ def _raw_header(path: Path, kind: type) -> Any:
         header_class = nib.Nifti1Header
     with nib.openers.ImageOpener(str(path)) as file:
         return header_class(file.read(header_class.sizeof_hdr), check=False)
+
+
+def _text(extension: Any) -> str:
+    content = extension.get_content()
+    return content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)
 
 
 def _read(path: Path, read: Any) -> np.ndarray:

@@ -1,0 +1,11 @@
+"""Who draws region masks where none are given.
+
+A segmenter is a module of this package with a function ``segment(volume) -> Segmentation`` and a line in `SEGMENTERS`;
+`find_segmenter` in `segmentation.py` imports it when it is asked for.
+"""
+
+SEGMENTERS: dict[str, str] = {
+    "auto": "the best that can be run here: threshold, with a warning that its masks are approximate",
+    "threshold": "classical and offline: lung, pleura, trachea and bronchie, bone, mediastinum",
+}
+"""Every segmenter by name, and what it is; the list that the command line prints and checks against."""

@@ -1,0 +1,210 @@
+"""Region masks that the user gives, as files, brought onto the CT's grid by their affines.
+
+An argument is a folder of ``<region>.nii.gz``, one multi-label file, or ``REGION=FILE``. Multi-label files are our own
+``regions.nii.gz`` (known by the key in its header) or a label map: its labels are named by the table in its header
+or, without one, are those of TotalSegmentator's task ``total``.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+
+from reg2rg.errors import InputError
+from reg2rg.geometry import reorient, resample
+from reg2rg.nifti import LabelMap, is_nifti, read_labels, read_region_masks, stem
+from reg2rg.regions import REGIONS, find_region, get_region
+from reg2rg.segment.segmentation import Segmentation
+from reg2rg.volume import Grid, RegionMasks
+
+MaskArgument = str | Path | tuple[str, str | Path]
+"""A folder, a multi-label file, ``"REGION=FILE"``, or the same as a pair (region, file)."""
+
+_MAX_LABEL = 2**16
+_LISTED = 8  # names in a warning, before "and N more"
+
+
+def read_masks(arguments: Sequence[MaskArgument], grid: Grid) -> Segmentation:
+    """Reads given masks and brings them onto a grid, each by its affine: nearest voxel, never by array index.
+
+    Files of a folder may be called after a region or one of its synonyms (``lung.nii.gz``, ``trachea.nii.gz``) or
+    after a structure of TotalSegmentator (``liver.nii.gz``, ``rib_left_1.nii.gz``): structures of one region are
+    united. What could not be used (other names, labels outside of the table, empty masks) is listed in the warnings.
+
+    Args:
+        arguments: what was given, see `MaskArgument`.
+        grid: the CT's grid.
+
+    Raises:
+        InputError: if a path or region does not exist, a folder holds no region, a region is given twice, a file is
+            no mask or lies elsewhere than the CT, or no voxel of any mask lies inside the CT.
+    """
+    array = np.zeros(grid.size_xyz, np.uint16)
+    files: dict[str, list[str]] = {}  # region -> names of its files
+    origins: dict[str, int] = {}  # region -> position of the argument that gave it
+    anywhere = 0  # bits of regions with a voxel, inside the CT or not
+    warnings: list[str] = []
+    for position, argument in enumerate(arguments):
+        for file in _list_files(argument, warnings):
+            masks = _read(file, warnings)
+            if not masks.sources:
+                warnings.append(f"{file.path.name}: holds no mask")
+            for name in masks.sources:
+                if origins.setdefault(name, position) != position:
+                    raise InputError(f"{name}: two masks are given, {files[name][0]} and {file.path.name}; give one")
+                files.setdefault(name, []).append(file.path.name)
+            bits = int(np.bitwise_or.reduce(masks.array, axis=None))
+            if bits:
+                anywhere |= bits
+                _check_field_of_view(file.path, masks.grid, grid)
+                array |= resample(reorient(masks, grid.orientation), grid).array
+    masks = RegionMasks(array, grid.affine)
+    if not masks.present:
+        given = _sum_up([str(argument) for argument in arguments])
+        if anywhere:
+            raise InputError(f"{given}: no voxel of the masks lies inside the CT; expected masks of the same scan")
+        raise InputError(f"{given}: the masks are empty; expected voxels above 0 in at least one")
+    for name in files:
+        if name not in masks.present:
+            problem = "has no voxel inside the CT" if anywhere & get_region(name).bit else "is empty"
+            warnings.append(f"{name}: the given mask ({_sum_up(files[name], 1)}) {problem}")
+    masks = replace(masks, sources={name: _sum_up(files[name], 1) for name in masks.present})
+    return Segmentation(masks, tuple(warnings))
+
+
+@dataclass(frozen=True)
+class _MaskFile:
+    """A file to read, and the one region its voxels belong to; None: its labels say."""
+
+    path: Path
+    region: str | None
+
+
+def _list_files(argument: MaskArgument, warnings: list[str]) -> Iterator[_MaskFile]:
+    if isinstance(argument, tuple):
+        yield _pair(*argument)
+    elif Path(argument).is_dir():
+        yield from _list_folder(Path(argument), warnings)
+    elif not Path(argument).exists() and "=" in str(argument):
+        region, _, path = str(argument).partition("=")
+        yield _pair(region, path)
+    elif not Path(argument).exists():
+        raise InputError(f"{argument}: no such file or folder; expected region masks (--masks PATH or REGION=FILE)")
+    else:
+        named = find_region(stem(Path(argument)))
+        yield _MaskFile(Path(argument), named.name if named else None)
+
+
+def _pair(region: str, path: str | Path) -> _MaskFile:
+    name = get_region(region).name
+    if Path(path).is_dir():
+        raise InputError(f"{path}: expected a mask file for {name}, found a folder; give the folder without {region}=")
+    return _MaskFile(Path(path), name)
+
+
+def _list_folder(folder: Path, warnings: list[str]) -> Iterator[_MaskFile]:
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and is_nifti(path))
+    whole: dict[str, Path] = {}
+    for path in paths:
+        region = find_region(stem(path))
+        if region is not None and whole.setdefault(region.name, path) != path:
+            both = f"{whole[region.name].name} and {path.name}"
+            raise InputError(f"{folder}: two masks are given of {region.name}, {both}; keep one")
+    regions = {path: _region_called(stem(path)) for path in paths}
+    if not any(regions.values()):
+        found = _sum_up([path.name for path in paths]) or "no .nii.gz file"
+        raise InputError(f"{folder}: expected masks named after regions, such as lung.nii.gz; found {found}")
+    unknown = [path.name for path, region in regions.items() if region is None]
+    if unknown:
+        warnings.append(f"{folder.name}: not used, since no region is called so: {_sum_up(unknown)}")
+    yield from (_MaskFile(path, region) for path, region in regions.items() if region)
+
+
+def _read(file: _MaskFile, warnings: list[str]) -> RegionMasks:
+    """The file's masks on its own grid; the keys of `sources` are the regions it speaks of."""
+    bit_field = read_region_masks(file.path)
+    if bit_field is not None:
+        if file.region is not None:
+            raise InputError(f"{file.path}: holds masks of several regions; give it without naming one")
+        return RegionMasks(bit_field.array, bit_field.affine, dict.fromkeys(bit_field.present, file.path.name))
+    labels = read_labels(file.path)
+    lowest, highest = int(labels.array.min()), int(labels.array.max())
+    if lowest < 0 or highest >= _MAX_LABEL:
+        raise InputError(f"{file.path}: expected a mask, found values from {lowest} to {highest}; is it the CT?")
+    seen: Bool[np.ndarray, " label"] = np.zeros(highest + 1, bool)
+    seen[labels.array] = True
+    present = [int(label) for label in np.flatnonzero(seen) if label]
+    if file.region is None:
+        return _apply_table(file.path, labels, present, warnings)
+    if len(present) > 1:
+        which = _sum_up([str(label) for label in present])
+        warnings.append(f"{file.path.name}: all of its labels ({which}) are taken as {file.region}")
+    return RegionMasks.from_masks({file.region: labels.array > 0}, labels.affine, {file.region: file.path.name})
+
+
+def _apply_table(path: Path, labels: LabelMap, present: list[int], warnings: list[str]) -> RegionMasks:
+    if not labels.names and present == [1]:
+        raise InputError(f"{path}: holds one mask and does not say of which region; give it as REGION={path.name}")
+    names = labels.names or {label: name for label, name, _ in _total_table()}
+    regions = {label: _region_called(names.get(label, "")) for label in present}
+    if present and not any(regions.values()):
+        table = "its own label table" if labels.names else "the table of TotalSegmentator's task total"
+        found = _sum_up([_spell(label, names) for label in present])
+        raise InputError(f"{path}: expected labels of regions by {table}, found {found}; give masks as REGION=FILE")
+    unknown = [_spell(label, names) for label, region in regions.items() if region is None]
+    if unknown:
+        warnings.append(f"{path.name}: not used, since no region is known for these labels: {_sum_up(unknown)}")
+    bits = np.zeros(max(present, default=0) + 1, np.uint16)
+    for label, region in regions.items():
+        bits[label] = get_region(region).bit if region else 0
+    names_present = [region.name for region in REGIONS if region.name in regions.values()]
+    return RegionMasks(bits[labels.array], labels.affine, dict.fromkeys(names_present, path.name))
+
+
+def _check_field_of_view(path: Path, source: Grid, ct: Grid) -> None:
+    """Raises InputError if the two blocks of voxels do not even touch: masks of another scan."""
+    corners = np.array([(*corner, 1) for corner in product(*((-0.5, n - 0.5) for n in ct.size_xyz))]).T
+    in_source = (np.linalg.solve(source.affine, ct.affine) @ corners)[:3]
+    is_apart = (in_source.max(axis=1) < -0.5) | (in_source.min(axis=1) > np.array(source.size_xyz) - 0.5)
+    if is_apart.any():
+        ct_mm, source_mm = (np.rint(_center_mm(grid)).astype(int).tolist() for grid in (ct, source))
+        raise InputError(
+            f"{path}: the masks lie elsewhere than the CT (their middle at {source_mm} mm, the CT's at {ct_mm} mm); "
+            "expected masks of the same scan"
+        )
+
+
+def _center_mm(grid: Grid) -> np.ndarray:
+    return (grid.affine @ [*((n - 1) / 2 for n in grid.size_xyz), 1])[:3]
+
+
+@cache
+def _total_table() -> tuple[tuple[int, str, str], ...]:
+    """Label, structure and region ("" for none) of TotalSegmentator's task ``total``, as its documentation lists them.
+
+    Label 26 is vertebrae_S1 in version 2 and vertebrae_L6 in version 3.
+    """
+    with Path(__file__).with_name("totalsegmentator_total.csv").open(newline="", encoding="utf-8") as file:
+        return tuple((int(row["label"]), row["name"], row["region"]) for row in csv.DictReader(file))
+
+
+def _region_called(name: str) -> str | None:
+    """The region of a region's or structure's name; "" for a structure of no region, None for an unknown name."""
+    region = find_region(name)
+    if region is not None:
+        return region.name
+    return {structure: region for _, structure, region in _total_table()}.get(name)
+
+
+def _spell(label: int, names: dict[int, str]) -> str:
+    return f"{label} ({names[label]})" if label in names else str(label)
+
+
+def _sum_up(names: Sequence[str], listed: int = _LISTED) -> str:
+    more = len(names) - listed
+    return ", ".join(names[:listed]) + (f" and {more} more" if more > 0 else "")
