@@ -11,13 +11,14 @@ _TRACHEA_AREA_MM2 = (50, 900)
 _LONGEST_SIDE_RATIO = 2.2  # of a cut through the trachea, which is round, to the carina, which is wide
 _SHORTEST_TRACHEA_MM = 20
 _GROWTH_HU = (-950, -925, -900, -880, -860, -840)
-_LEAK = 1.5  # growth from one threshold to the next which says that the lung has been entered
+_LEAK_SHARE, _LEAK_ML = 0.5, 15.0  # growth beyond both together says that the lung has been entered
 _WALL_HU = (-780, -680, -580)  # a wall of a bronchus is denser, all around, in a cut of one of three directions
 _BRONCHUS_AREA_MM2 = 160
 _BRONCHUS_BELOW_LUNG_HU = -30  # mean of a lumen against the median of the lung
 _BRONCHUS_AIR_HU = -920  # the darkest voxel of a lumen is below
 _BRONCHUS_GAP_MM = 3.0
-_WALL_MM = 2.4  # from the centres of the lumen's last voxels to those of the wall's
+VF = 1.0
+_WALL_MM = 1.6  # of the trachea; at least one voxel is taken
 
 
 def find_lumen(
@@ -25,7 +26,7 @@ def find_lumen(
 ) -> Bool[np.ndarray, "x y z"]:
     """The air in the trachea and in the bronchi that are connected to it; empty if no trachea is seen."""
     trachea = _find_trachea(hu, inside, spacing_mm)
-    return _grow(hu, inside, trachea) if trachea.any() else trachea
+    return _grow(hu, inside, trachea, spacing_mm) if trachea.any() else trachea
 
 
 def find_airways(
@@ -46,7 +47,7 @@ def find_airways(
     is_connected = np.zeros(sizes.size, bool)
     is_connected[labels[seed]] = True
     tree = seed | (bronchi & is_connected[labels])
-    airways[box.slices] = dilate(tree, _WALL_MM, spacing_mm)
+    airways[box.slices] = dilate(tree, max(_WALL_MM, VF * max(spacing_mm)), spacing_mm)
     return airways
 
 
@@ -70,7 +71,10 @@ def _find_trachea(
 
 
 def _grow(
-    hu: Float[np.ndarray, "x y z"], inside: Bool[np.ndarray, "x y z"], trachea: Bool[np.ndarray, "x y z"]
+    hu: Float[np.ndarray, "x y z"],
+    inside: Bool[np.ndarray, "x y z"],
+    trachea: Bool[np.ndarray, "x y z"],
+    spacing_mm: Spacing,
 ) -> Bool[np.ndarray, "x y z"]:
     """Grows from the trachea with a rising threshold, until the growth leaps: then the lung has been entered."""
     grown = trachea
@@ -78,10 +82,10 @@ def _grow(
         labels, sizes = components((inside & (hu < threshold)) | trachea)
         is_part = np.zeros(sizes.size, bool)
         is_part[labels[trachea]] = True
-        candidate = is_part[labels]
-        if threshold != _GROWTH_HU[0] and np.count_nonzero(candidate) > _LEAK * np.count_nonzero(grown):
+        before = np.count_nonzero(grown)
+        if sizes[is_part].sum() > before * (1 + _LEAK_SHARE) + _LEAK_ML * 1000 / np.prod(spacing_mm):
             break
-        grown = candidate
+        grown = is_part[labels]
     return grown
 
 

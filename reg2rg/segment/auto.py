@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from reg2rg.segment.threshold import segment as segment_by_threshold
 from reg2rg.segment.segmentation import Segmentation
+from reg2rg.segment.threshold import segment as segment_by_threshold
 from reg2rg.volume import Volume
 
 APPROXIMATE = (

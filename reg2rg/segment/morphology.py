@@ -14,6 +14,9 @@ from reg2rg.volume import Box
 
 Spacing = tuple[float, float, float]
 
+_TOLERANCE_MM = 1e-6
+_LARGE_BALL = 200  # voxels
+
 
 def dilate(mask: Bool[np.ndarray, "x y z"], radius_mm: float, spacing_mm: Spacing) -> Bool[np.ndarray, "x y z"]:
     """All voxels whose centre is within `radius_mm` of the centre of a voxel of the mask.
@@ -24,18 +27,16 @@ def dilate(mask: Bool[np.ndarray, "x y z"], radius_mm: float, spacing_mm: Spacin
     dilated = np.zeros_like(mask)
     box = grown_box(mask, radius_mm, spacing_mm)
     if box is not None:
-        dilated[box.slices] = distance_transform_edt(~mask[box.slices], spacing_mm) <= radius_mm + 1e-6
+        dilated[box.slices] = _near(mask[box.slices], radius_mm, spacing_mm)
     return dilated
 
 
 def erode(mask: Bool[np.ndarray, "x y z"], radius_mm: float, spacing_mm: Spacing) -> Bool[np.ndarray, "x y z"]:
     """The mask without the voxels within `radius_mm` of one outside of it."""
-    if mask.all():
-        return mask.copy()
     eroded = np.zeros_like(mask)
     box = grown_box(mask, max(spacing_mm), spacing_mm)
     if box is not None:
-        eroded[box.slices] = distance_transform_edt(mask[box.slices], spacing_mm) > radius_mm + 1e-6
+        eroded[box.slices] = ~_near(~mask[box.slices], radius_mm, spacing_mm)
     return eroded
 
 
@@ -55,6 +56,23 @@ def close(mask: Bool[np.ndarray, "x y z"], radius_mm: float, spacing_mm: Spacing
     filled = mask.copy()
     filled[box.slices] = closed[tuple(slice(m, m + n) for (m, _), n in zip(margin, box.size_xyz, strict=True))]
     return filled
+
+
+def _near(mask: Bool[np.ndarray, "x y z"], radius_mm: float, spacing_mm: Spacing) -> Bool[np.ndarray, "x y z"]:
+    """`dilate` without its box. A small ball is faster as a union of shifted masks, a large one by distances."""
+    if not mask.any():
+        return mask
+    reach = [int((radius_mm + _TOLERANCE_MM) / spacing) for spacing in spacing_mm]
+    ball = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
+    ball = ball[np.linalg.norm(ball * spacing_mm, axis=1) <= radius_mm + _TOLERANCE_MM]
+    if len(ball) > _LARGE_BALL:
+        return distance_transform_edt(~mask, spacing_mm) <= radius_mm + _TOLERANCE_MM
+    near = np.zeros_like(mask)
+    for shift in ball.tolist():
+        target = tuple(slice(max(0, by), min(n, n + by)) for by, n in zip(shift, mask.shape, strict=True))
+        source = tuple(slice(max(0, -by), min(n, n - by)) for by, n in zip(shift, mask.shape, strict=True))
+        near[target] |= mask[source]
+    return near
 
 
 def grown_box(mask: Bool[np.ndarray, "x y z"], margin_mm: float, spacing_mm: Spacing) -> Box | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, Int64, Integer
+from jaxtyping import Bool, Float, Float32, Int, Int64, Integer
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -218,17 +218,16 @@ def validate(trainee: VisionPretrainer, studies: VisionStudies) -> dict[str, Any
     return {"studies": len(studies), "naming_accuracy": float(np.mean(right)), "per_abnormality": per_abnormality}
 
 
-def area_under_curve(scores: Sequence[float], is_positive: Sequence[bool]) -> float:
+def area_under_curve(scores: Float[np.ndarray, " study"], is_positive: Bool[np.ndarray, " study"]) -> float:
     """Area under the ROC curve by ranks (Mann-Whitney U), ties counted half; NaN with one class only.
 
-    >>> area_under_curve([0.1, 0.4, 0.35, 0.8], [False, False, True, True])
+    >>> area_under_curve(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
     0.75
     """
     from scipy.stats import rankdata
 
-    positive = np.asarray(is_positive, bool)
-    if positive.all() or not positive.any():
+    if is_positive.all() or not is_positive.any():
         return float("nan")
-    count = int(positive.sum())
-    rank_sum = rankdata(scores)[positive].sum()
-    return float((rank_sum - count * (count + 1) / 2) / (count * (len(positive) - count)))
+    count = int(is_positive.sum())
+    rank_sum = rankdata(scores)[is_positive].sum()
+    return float((rank_sum - count * (count + 1) / 2) / (count * (len(is_positive) - count)))

@@ -31,7 +31,13 @@ BOX = ((0.0, 0.0, 0.0), (10.0, 20.0, 30.0))
 @pytest.fixture
 def report() -> Report:
     lung = RegionReport(
-        0, "lung", "pleura", (Sentence("A nodule of 4.5 mm <b>.", ("Lung nodule",)), Sentence("Clear.", ())), 4000, BOX, 5
+        0,
+        "lung",
+        "pleura",
+        (Sentence("A nodule of 4.5 mm <b>.", ("Lung nodule",)), Sentence("Clear.", ())),
+        4000,
+        BOX,
+        5,
     )
     heart = RegionReport(1, "heart", None, (), 600, BOX, 4, "heart.nii.gz")
     return Report(
@@ -93,7 +99,9 @@ def test_pictures_hang_in_radiological_convention() -> None:
     masks = RegionMasks(np.zeros(array.shape, np.uint16), np.eye(4))
     spots = {}
     for plane, index in (("axial", 17), ("coronal", 17), ("sagittal", 2)):
-        picture = np.asarray(slice_picture(volume, masks, plane, index, (), SOFT_TISSUE_WINDOW, 200).convert("L")).copy()
+        picture = np.asarray(
+            slice_picture(volume, masks, plane, index, (), SOFT_TISSUE_WINDOW, 200).convert("L")
+        ).copy()
         picture[90:120, :16] = picture[90:120, -16:] = 0  # the letters at the sides
         row, column = np.unravel_index(picture.argmax(), picture.shape)
         spots[plane] = (row < 100, column < 100)
@@ -102,7 +110,7 @@ def test_pictures_hang_in_radiological_convention() -> None:
 
 def test_pictures_keep_millimetre_proportions_and_show_outlines(phantom_study: Phantom) -> None:
     study = phantom_study.study
-    x, y, z = center_index(study.masks, "heart")
+    _, y, _ = center_index(study.masks, "heart")
     picture = slice_picture(study.volume, study.masks, "coronal", y, ("heart",), SOFT_TISSUE_WINDOW, 300)
     size, spacing = study.volume.grid.size_xyz, study.volume.grid.spacing_mm
     assert picture.width / picture.height == pytest.approx(size[0] * spacing[0] / (size[2] * spacing[2]), rel=0.01)
