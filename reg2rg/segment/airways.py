@@ -12,13 +12,13 @@ _LONGEST_SIDE_RATIO = 2.2  # of a cut through the trachea, which is round, to th
 _SHORTEST_TRACHEA_MM = 20
 _GROWTH_HU = (-950, -925, -900, -880, -860, -840)
 _LEAK_SHARE, _LEAK_ML = 0.5, 15.0  # growth beyond both together says that the lung has been entered
+_BRANCH_SHARE = 0.3  # of the area of the larger of two branches, so that a spur does not count as one
 _WALL_HU = (-780, -680, -580)  # a wall of a bronchus is denser, all around, in a cut of one of three directions
 _BRONCHUS_AREA_MM2 = 160
 _BRONCHUS_BELOW_LUNG_HU = -30  # mean of a lumen against the median of the lung
 _BRONCHUS_AIR_HU = -920  # the darkest voxel of a lumen is below
 _BRONCHUS_GAP_MM = 3.0
-VF = 1.0
-_WALL_MM = 1.6  # of the trachea; at least one voxel is taken
+_WALL_VOXELS = 1.5  # thickness of the walls: a voxel in all directions but the corners
 
 
 def find_lumen(
@@ -27,6 +27,15 @@ def find_lumen(
     """The air in the trachea and in the bronchi that are connected to it; empty if no trachea is seen."""
     trachea = _find_trachea(hu, inside, spacing_mm)
     return _grow(hu, inside, trachea, spacing_mm) if trachea.any() else trachea
+
+
+def carina_slice(lumen: Bool[np.ndarray, "x y z"]) -> int | None:
+    """The slice (z) in which the trachea is about to divide: the first from above in which the lumen is in two."""
+    for z in np.flatnonzero(lumen.any(axis=(0, 1)))[::-1]:
+        sizes = np.sort(components(lumen[:, :, z : z + 1])[1][1:])
+        if sizes.size >= 2 and sizes[-2] >= _BRANCH_SHARE * sizes[-1]:
+            return int(z)
+    return None
 
 
 def find_airways(
@@ -47,7 +56,7 @@ def find_airways(
     is_connected = np.zeros(sizes.size, bool)
     is_connected[labels[seed]] = True
     tree = seed | (bronchi & is_connected[labels])
-    airways[box.slices] = dilate(tree, max(_WALL_MM, VF * max(spacing_mm)), spacing_mm)
+    airways[box.slices] = dilate(tree, _WALL_VOXELS * max(spacing_mm), spacing_mm)
     return airways
 
 
@@ -104,5 +113,8 @@ def _find_enclosed_air(
             holds_air[labels[hu < _BRONCHUS_AIR_HU]] = True
             is_lumen = is_small & holds_air & (sums < mean_hu * sizes)
             is_lumen[0] = False
+            for face in (0, -1):  # what the edge of the array cuts off is not enclosed
+                for other in {0, 1, 2} - {axis}:
+                    is_lumen[np.take(labels, face, other)] = False
             found |= is_lumen[labels]
     return found

@@ -2,9 +2,10 @@
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.ndimage import binary_fill_holes, median_filter, uniform_filter
+from scipy.ndimage import binary_fill_holes, uniform_filter
 
 from reg2rg.segment.morphology import Spacing, close, components, dilate, erode, slice_neighbours
+from reg2rg.segment.spine import Spine
 
 BONE_HU = 160
 _BLOOD_HU = 200  # mean of 3 x 3 x 3 voxels in a vessel full of contrast agent, at least
@@ -16,12 +17,6 @@ _VESSEL_RIM_MM = 4.5  # from the even inside of a vessel to its outside
 _CENTER_RIM_MM = 3.0
 _MARROW_GAP_MM = 4.0
 _LARGEST_MARROW_MM2 = 1500
-# Where vertebrae can be, from the middle between the lungs and from the level of their backs: bodies, and behind them
-# arches with the heads of the ribs.
-_BODY_HALF_WIDTH_MM, _BODY_FRONT_MM = 26.0, 60.0
-_ARCH_HALF_WIDTH_MM, _ARCH_FRONT_MM = 45.0, 28.0
-_BACK_MM = 20.0  # so deep from the backs of the lungs, there is nothing between them but the spine
-_LARGE_SLICE = 0.6  # of the largest slice of the thorax: the middle is looked for there
 
 
 def find_bones(
@@ -29,6 +24,7 @@ def find_bones(
     body: Bool[np.ndarray, "x y z"],
     lungs: Bool[np.ndarray, "x y z"],
     thorax: Bool[np.ndarray, "x y z"],
+    spine: Spine,
     spacing_mm: Spacing,
 ) -> Bool[np.ndarray, "x y z"]:
     """Bones with their marrow, and the spinal canal where arches enclose it.
@@ -38,47 +34,18 @@ def find_bones(
         body: the patient without the couch.
         lungs: both lungs.
         thorax: the convex hull of the lungs in each axial slice.
+        spine: where vertebrae can be.
         spacing_mm: of the voxels.
     """
-    spine = _spine_zone(lungs, thorax, spacing_mm)
+    spine_zone = spine.zone
     # Inside the rib cage, and below it down to the last slice, there is no bone but the spine.
-    center = np.logical_or.accumulate(thorax[:, :, ::-1], axis=2)[:, :, ::-1] & ~spine
+    center = np.logical_or.accumulate(thorax[:, :, ::-1], axis=2)[:, :, ::-1] & ~spine_zone
     vessels = dilate(_find_vessels(hu, center, spacing_mm), _VESSEL_RIM_MM, spacing_mm)
     bones = body & (hu > BONE_HU) & ~vessels & ~erode(center, _CENTER_RIM_MM, spacing_mm)
     labels, sizes = components(bones)
     bones &= (sizes * _voxel_ml(spacing_mm) >= _SMALLEST_BONE_ML)[labels]
-    bones |= close(bones & spine, _MARROW_GAP_MM, spacing_mm)
+    bones |= close(bones & spine_zone, _MARROW_GAP_MM, spacing_mm)
     return _fill_marrow(bones, spacing_mm) & ~lungs
-
-
-def _spine_zone(
-    lungs: Bool[np.ndarray, "x y z"], thorax: Bool[np.ndarray, "x y z"], spacing_mm: Spacing
-) -> Bool[np.ndarray, "x y z"]:
-    """Where vertebrae can be: a block between the backs of the lungs, carried on above and below them."""
-    areas = np.count_nonzero(thorax, axis=(0, 1))
-    depth = max(1, round(_BACK_MM / spacing_mm[1]))
-    slices, middles, backs = [], [], []
-    for z in np.flatnonzero(areas > _LARGE_SLICE * areas.max()):
-        back = int(thorax[:, :, z].any(axis=0).argmax())
-        posterior = (slice(None), slice(back, back + depth), z)
-        between = np.flatnonzero(thorax[posterior] & ~lungs[posterior]) // depth
-        if between.size:
-            slices.append(z)
-            middles.append(np.median(between))
-            backs.append(back)
-    if not slices:
-        return np.zeros_like(lungs)
-    window = 2 * round(_BACK_MM / spacing_mm[2]) + 1
-    every = np.arange(lungs.shape[2])
-    middle, back_row = (
-        np.interp(every, slices, median_filter(np.array(levels, float), window, mode="nearest"))
-        for levels in (middles, backs)
-    )
-    aside_mm = np.abs(np.arange(lungs.shape[0])[:, None, None] - middle) * spacing_mm[0]
-    ahead_mm = (np.arange(lungs.shape[1])[None, :, None] - back_row) * spacing_mm[1]
-    bodies = (aside_mm < _BODY_HALF_WIDTH_MM) & (ahead_mm < _BODY_FRONT_MM)
-    arches = (aside_mm < _ARCH_HALF_WIDTH_MM) & (ahead_mm < _ARCH_FRONT_MM)
-    return bodies | arches
 
 
 def _find_vessels(

@@ -106,15 +106,6 @@ def hull_slices(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
     return filled
 
 
-def find_mediastinum(
-    lungs: Bool[np.ndarray, "x y z"], thorax: Bool[np.ndarray, "x y z"], bones: Bool[np.ndarray, "x y z"]
-) -> Bool[np.ndarray, "x y z"]:
-    """What is between the lungs, with the heart: in front of the spine and not under a lung, as the abdomen is."""
-    covered = np.logical_or.accumulate(lungs[:, :, ::-1], axis=2)[:, :, ::-1]
-    labels, sizes = components(thorax & ~covered & ~bones)
-    return labels == 1 + np.argmax(sizes[1:]) if sizes.size > 1 else np.zeros_like(lungs)
-
-
 def _hulls(mask: Bool[np.ndarray, "x y z"]) -> Iterator[tuple[int, Bool[np.ndarray, "x y"]]]:
     box = mask_box(mask)
     if box is None:

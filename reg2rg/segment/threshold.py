@@ -13,10 +13,12 @@ from jaxtyping import Bool, Shaped, UInt16
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from reg2rg.regions import get_region
-from reg2rg.segment.airways import find_airways, find_lumen
+from reg2rg.segment.airways import carina_slice, find_airways, find_lumen
 from reg2rg.segment.bones import BONE_HU, find_bones
+from reg2rg.segment.mediastinum import find_mediastinum
 from reg2rg.segment.morphology import dilate, enlarge, erode, shrink
 from reg2rg.segment.segmentation import Segmentation
+from reg2rg.segment.spine import locate_spine
 from reg2rg.segment.thorax import (
     TISSUE_HU,
     divide_lungs,
@@ -24,14 +26,13 @@ from reg2rg.segment.thorax import (
     find_aerated_lungs,
     find_air,
     find_body,
-    find_mediastinum,
     hull_slices,
 )
 from reg2rg.volume import RegionMasks, Volume
 
 _WORKING_MM = 2.0
 _LUMEN_RIM_MM = 2.0  # between the lumen of the airways and the lung
-_PLEURA_MM = 2.0  # to either side of the lung's surface
+_PLEURA_MM = 2.0  # to either side of the lung's surface; at least a voxel
 _BORDER_TESTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "lung": lambda hu: hu < TISSUE_HU,
     "bone": lambda hu: hu > BONE_HU,
@@ -61,14 +62,16 @@ def segment(volume: Volume) -> Segmentation:
     pair = divide_lungs(aerated & ~trachea, spacing_mm)
     lungs = np.logical_or.reduce([fill_lung(lung, spacing_mm) for lung in pair]) & ~trachea
     thorax = hull_slices(lungs)
+    spine = locate_spine(lungs, thorax, spacing_mm)
+    pleura_mm = max(_PLEURA_MM, *spacing_mm)
     masks = {
         "lung": lungs,
-        "pleura": dilate(lungs, _PLEURA_MM, spacing_mm) & ~erode(lungs, _PLEURA_MM, spacing_mm),
+        "pleura": dilate(lungs, pleura_mm, spacing_mm) & ~erode(lungs, pleura_mm, spacing_mm),
         "trachea and bronchie": find_airways(hu, lumen, lungs, spacing_mm),
-        "bone": find_bones(hu, find_body(air.outside, spacing_mm), lungs, thorax, spacing_mm),
+        "bone": find_bones(hu, find_body(air.outside, spacing_mm), lungs, thorax, spine, spacing_mm),
     }
     if len(pair) == 2:
-        masks["mediastinum"] = find_mediastinum(lungs, thorax, masks["bone"])
+        masks["mediastinum"] = find_mediastinum(lungs, thorax, masks["bone"], carina_slice(lumen), spine, spacing_mm)
     else:
         warnings.append(_ONE_LUNG)
     drawn = RegionMasks(_draw(masks, volume.array, factors), volume.affine)
