@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from reg2rg.nifti import stem
 from reg2rg.preprocess import StudyCrops
 from reg2rg.processor import crops_of
 from reg2rg.volume import Box
+from reg2rg.workers import worker_pool
 
 _FORMAT = 1  # raise it when the crops of the same settings change
 
@@ -86,7 +86,7 @@ class CropStore:
         if workers <= 1 or len(pending) < 2:
             yield from zip(pending, map(self._try, pending), strict=True)
         else:
-            with ProcessPoolExecutor(workers) as pool:
+            with worker_pool(workers) as pool:
                 yield from zip(pending, pool.map(self._try, pending, chunksize=4), strict=True)
 
     def _try(self, index: int) -> str:

@@ -101,11 +101,11 @@ def phantom(text_vocabulary_size: int) -> Reg2RGConfig:
         outside_hu=float(OUTSIDE_HU),
         grid_spacing_mm=None,
         vision=ViTConfig(
-            (8, 8, 8), (6, 6, 4), channels=1, width=96, depth=3, heads=3, head_dim=32, mlp_width=288, dropout=0.0
+            (8, 8, 8), (6, 6, 4), channels=1, width=120, depth=3, heads=4, head_dim=32, mlp_width=360, dropout=0.0
         ),
-        perceiver=PerceiverConfig(latents=8, depth=2, heads=3, head_dim=32, mlp_width=288),
+        perceiver=PerceiverConfig(latents=8, depth=2, heads=4, head_dim=32, mlp_width=360),
         mask_encoder=ViTConfig(
-            (16, 16, 16), (3, 3, 2), channels=1, width=96, depth=1, heads=3, head_dim=32, mlp_width=288, dropout=0.0
+            (8, 8, 8), (6, 6, 4), channels=1, width=96, depth=2, heads=3, head_dim=32, mlp_width=192, dropout=0.0
         ),
         language=LanguageConfig(_llama(text_vocabulary_size, width=192, mlp_width=512, depth=4, heads=6), lora=None),
         max_regions=len(REGIONS),

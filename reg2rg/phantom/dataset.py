@@ -14,12 +14,11 @@ Study i depends on (seed, split, i) and nothing else; a study is complete once i
 
 import csv
 import json
-import multiprocessing
 import os
 import platform
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +33,7 @@ from reg2rg.nifti import write_labels, write_volume
 from reg2rg.phantom.acquisition import SIZES
 from reg2rg.phantom.report import write_whole_report
 from reg2rg.phantom.world import DEFAULT_PREVALENCE, Phantom, make_phantom
+from reg2rg.workers import worker_pool
 
 SPLITS = {"train": "train", "valid": "validation"}
 """Each split, and what RadGenome calls it in the names of its report tables."""
@@ -130,8 +130,7 @@ def _write_studies(
             _write_study(place, seed, size, prevalence)
             yield
         return
-    # Spawned, because a forked child may inherit locks held by the parent's threads.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with worker_pool(workers) as pool:
         tasks = [pool.submit(_write_study, place, seed, size, prevalence) for place in places]
         try:
             for task in as_completed(tasks):

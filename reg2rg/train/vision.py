@@ -2,7 +2,7 @@
 
 A stand-in for the paper's RadFM pretraining (Chen et al., IEEE TMI 2025, section IV-B), for worlds in which the truth
 is known: each crop's latents tell the region's name and its abnormalities with their side, each patch tells the lesions
-in it (without that, small lesions are averaged away), each mask token tells name, size and place.
+in it (without that, small lesions are averaged away), each mask token tells name, size, place and what only size shows.
 """
 
 from collections.abc import Sequence
@@ -152,6 +152,7 @@ class VisionPretrainer(nn.Module):
         self.lesions_of_patch = nn.Linear(sizes.vision.width, len(ABNORMALITIES))
         self.name_of_mask = nn.Linear(sizes.mask_encoder.width, len(REGION_NAMES))
         self.place_of_mask = nn.Linear(sizes.mask_encoder.width, 7)
+        self.findings_of_mask = nn.Linear(sizes.mask_encoder.width, len(ABNORMALITIES))
 
     def forward(
         self,
@@ -171,15 +172,22 @@ class VisionPretrainer(nn.Module):
         name_logits = self.name_of_crop(latents[is_region])
         finding_logits = self.findings_of_crop(latents).view_as(present)
         lesion_logits = self.lesions_of_patch(patches)
+        mask_finding_logits = self.findings_of_mask(mask_tokens)
         weight = torch.tensor(_DENSE_POSITIVE_WEIGHT)
         losses = {
             "name": functional.cross_entropy(name_logits.float(), names),
             "findings": _masked_bce(finding_logits, present, known[:, :, None]),
             "lesions": _masked_bce(lesion_logits, lesions, known[:, None, :], weight),
             "mask_name": functional.cross_entropy(self.name_of_mask(mask_tokens).float(), names),
+            "mask_findings": _masked_bce(mask_finding_logits, present[is_region][:, :, 0], known[is_region]),
             "place": functional.mse_loss(self.place_of_mask(mask_tokens).float(), places),
         }
-        return {"loss": torch.stack(list(losses.values())).sum(), "names": name_logits, "findings": finding_logits}
+        return {
+            "loss": torch.stack(list(losses.values())).sum(),
+            "names": name_logits,
+            "findings": finding_logits,
+            "mask_findings": mask_finding_logits,
+        }
 
 
 def _masked_bce(logits: Tensor, targets: Tensor, known: Tensor, positive_weight: Tensor | None = None) -> Tensor:
@@ -193,29 +201,46 @@ def _masked_bce(logits: Tensor, targets: Tensor, known: Tensor, positive_weight:
 def validate(trainee: VisionPretrainer, studies: VisionStudies) -> dict[str, Any]:
     """How well the heads read held-out crops: naming by texture, and for each abnormality the area under the curve.
 
-    Abnormalities are read from the crop of their own region.
+    Each abnormality is read three times: from its own region's texture crop, from that region's mask token, and from
+    the whole image.
     """
     trainee.eval()
-    right, scores, truth = [], [], []
-    regions = [REGION_NAMES.index(abnormality.region) for abnormality in ABNORMALITIES]
+    right: list[bool] = []
+    scores: list[dict[str, list[float]]] = []
+    truth: list[list[float]] = []
     for index in range(len(studies)):
         batch = collate([studies[index]])
         out = trainee(**batch)
-        right += (out["names"].argmax(-1) == batch["names"]).tolist()
         names = batch["names"].tolist()
-        rows = [names.index(region) + 1 if region in names else -1 for region in regions]
-        columns = range(len(ABNORMALITIES))
-        scores.append(
-            [out["findings"][row, c, 0].item() if row > 0 else np.nan for c, row in zip(columns, rows, strict=True)]
-        )
-        truth.append([batch["present"][0, c, 0].item() for c in columns])
+        right += (out["names"].argmax(-1) == batch["names"]).tolist()
+        truth.append(batch["present"][0, :, 0].tolist())
+        scores.append(_read_from(out["findings"][:, :, 0], out["mask_findings"], names))
+    is_present = np.array(truth) > 0
     per_abnormality = {}
     for column, name in enumerate(ABNORMALITY_NAMES):
-        known = ~np.isnan(np.array(scores)[:, column])
-        auc = area_under_curve(np.array(scores)[known, column], np.array(truth)[known, column] > 0)
-        if not np.isnan(auc):
-            per_abnormality[name] = {"auc": round(auc, 4), "support": int(np.array(truth)[:, column].sum())}
+        aucs = {}
+        for source in ("texture", "mask", "image"):
+            read = np.array([study[source][column] for study in scores])
+            known = ~np.isnan(read)
+            auc = area_under_curve(read[known], is_present[known, column])
+            if not np.isnan(auc):
+                aucs[f"auc_{source}"] = round(auc, 4)
+        if aucs:
+            per_abnormality[name] = {**aucs, "support": int(is_present[:, column].sum())}
     return {"studies": len(studies), "naming_accuracy": float(np.mean(right)), "per_abnormality": per_abnormality}
+
+
+def _read_from(
+    crops: Float[Tensor, "crop abnormality"], masks: Float[Tensor, "region abnormality"], names: list[int]
+) -> dict[str, list[float]]:
+    """For each abnormality what its region's crop, its region's mask and the image say; NaN without that region."""
+    read: dict[str, list[float]] = {"texture": [], "mask": [], "image": crops[0].tolist()}
+    for column, abnormality in enumerate(ABNORMALITIES):
+        region = REGION_NAMES.index(abnormality.region)
+        row = names.index(region) if region in names else None
+        read["texture"].append(np.nan if row is None else crops[row + 1, column].item())
+        read["mask"].append(np.nan if row is None else masks[row, column].item())
+    return read
 
 
 def area_under_curve(scores: Float[np.ndarray, " study"], is_positive: Bool[np.ndarray, " study"]) -> float:
