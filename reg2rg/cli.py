@@ -114,9 +114,18 @@ def build_parser() -> argparse.ArgumentParser:
     _add_force(generate)
     _add_talk(generate)
 
-    convert = verb("convert", _convert, "turn the authors' checkpoint into a folder of ours")
-    convert.add_argument("checkpoint", type=Path, metavar="AUTHORS_CHECKPOINT", help="pytorch_model.bin")
-    convert.add_argument("--llm", type=Path, required=True, help="the Llama-2 folder: its config.json and tokenizer")
+    convert = verb("convert", _convert, "turn the authors' checkpoint, or RadFM's encoders, into a folder of ours")
+    convert.add_argument(
+        "checkpoint", type=Path, nargs="?", metavar="AUTHORS_CHECKPOINT", help="pytorch_model.bin, to report with"
+    )
+    convert.add_argument("--vit3d", type=Path, help="instead: RadFM_vit3d.pth, to begin training as the authors did")
+    convert.add_argument("--perceiver", type=Path, help="with --vit3d: RadFM_perceiver_fc.pth")
+    convert.add_argument(
+        "--llm",
+        type=Path,
+        required=True,
+        help="the Llama-2 folder: its config.json and tokenizer, for RadFM's encoders also its weights",
+    )
     convert.add_argument("--out", type=Path, required=True, help="folder to write")
     _add_force(convert)
     _add_talk(convert)
@@ -281,13 +290,20 @@ def _generate(args: argparse.Namespace) -> None:
 
 
 def _convert(args: argparse.Namespace) -> None:
-    from reg2rg.model.checkpoint import convert_checkpoint
+    from reg2rg.model.checkpoint import convert_checkpoint, convert_radfm
 
-    convert_checkpoint(args.checkpoint, args.llm, args.out, force=args.force)
+    if args.checkpoint and not (args.vit3d or args.perceiver):
+        convert_checkpoint(args.checkpoint, args.llm, args.out, force=args.force)
+        next_step = f"report with it by reg2rg report STUDY --out DIR --model {args.out}"
+    elif args.vit3d and args.perceiver and not args.checkpoint:
+        convert_radfm(args.vit3d, args.perceiver, args.llm, args.out, force=args.force)
+        next_step = f"train it by reg2rg train --stage report --start {args.out} --data DATASET --out RUN"
+    else:
+        raise InputError("expected AUTHORS_CHECKPOINT, or --vit3d and --perceiver together; see reg2rg convert --help")
     if args.json:
         _print_json({"out": str(args.out)})
     else:
-        print(f"Converted; report with it by reg2rg report STUDY --out DIR --model {args.out}")
+        print(f"Converted; {next_step}")
 
 
 def _regions(args: argparse.Namespace) -> None:

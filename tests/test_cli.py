@@ -236,6 +236,22 @@ def test_wrong_options_are_one_line(capsys: CaptureFixture[str], tmp_path: Path)
     assert "--help" in refusal(capsys, "train", "--steps", "many")
     assert "--count" in refusal(capsys, "phantom", tmp_path, "--count", "0", "--seed", "1")
     assert "no such" in refusal(capsys, "generate", tmp_path / "absent", "--out", tmp_path / "p.csv")
+    assert "--vit3d and --perceiver together" in refusal(capsys, "convert", "--llm", tmp_path, "--out", tmp_path / "o")
+
+
+def test_convert_reads_the_files_it_is_given(capsys: CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "llm").mkdir()
+    (tmp_path / "broken").write_bytes(b"no checkpoint")
+    llm = ("--llm", tmp_path / "llm", "--out", tmp_path / "out")
+    assert "config.json" in refusal(capsys, "convert", tmp_path / "broken", *llm)
+    radfm = ("--vit3d", tmp_path / "broken", "--perceiver", tmp_path / "broken")
+    assert "config.json" in refusal(capsys, "convert", *radfm, *llm)
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "reg2rg", "regions"]
+    assert "thyroid" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_phantom_verb_writes_the_layout(tmp_path: Path, capsys: CaptureFixture[str]) -> None:
