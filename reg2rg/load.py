@@ -55,7 +55,6 @@ def load_study(
         volume=volume,
         masks=segmentation.masks,
         source=str(path),
-        native_orientation=native.grid.orientation,
         native_affine=native.affine,
         warnings=(*segmentation.warnings, *_doubts(volume, segmentation.masks)),
     )
@@ -66,7 +65,7 @@ def to_native(study: Study, masks: RegionMasks) -> RegionMasks:
 
     The inverse of what `load_study` does to the scan; masks on the study's grid go in, for writing beside the CT.
     """
-    native = reorient(masks, study.native_orientation)
+    native = reorient(masks, study.native_grid.orientation)
     return native if study.native_affine is None else native.moved(native.array, study.native_affine)
 
 

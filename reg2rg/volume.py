@@ -190,8 +190,7 @@ class Study:
         volume: the CT. `load_study` gives it in canonical space (RAS+).
         masks: the region masks on the volume's grid.
         source: the path or UID it was read from, as given.
-        native_orientation: orientation of the file's own axes, e.g. ``'LPS'``.
-        native_affine: the affine as stored in the file, so that results can be written on the CT's own grid exactly.
+        native_affine: the affine as stored in the file, if its axes are others, so that results can be written on the CT's own grid exactly.
         reference: what the radiologist wrote, region name to text; empty if unknown.
         other_reference: reference texts that belong to no region with a mask (CTRG), title to text.
         warnings: what the reader should know about the input, a sentence each.
@@ -201,7 +200,6 @@ class Study:
     volume: Volume
     masks: RegionMasks
     source: str = ""
-    native_orientation: str = "RAS"
     native_affine: Shaped[np.ndarray, "4 4"] | None = None
     reference: dict[str, str] = field(default_factory=dict)
     other_reference: dict[str, str] = field(default_factory=dict)

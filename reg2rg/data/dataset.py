@@ -67,7 +67,6 @@ class Dataset:
             volume=volume,
             masks=segmentation.masks,
             source=str(files.volume),
-            native_orientation=native.grid.orientation,
             native_affine=native.affine,
             reference=self._reference(files, with_mask),
             other_reference=self._other_reference(files, with_mask),

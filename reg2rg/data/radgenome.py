@@ -12,7 +12,10 @@ from pathlib import Path
 from reg2rg.data.listing import Listing, list_studies
 from reg2rg.data.region_texts import read_region_texts
 
-_TABLE_NAMES = {"train": "train", "valid": "validation"}
+
+def report_table(root: Path, split: str) -> Path:
+    """Where RadGenome keeps the region texts of a split; its name for ``valid`` is *validation* there."""
+    return root / "radgenome_files" / f"{'validation' if split == 'valid' else split}_region_report.csv"
 
 
 def list_radgenome(root: Path, split: str) -> Listing:
@@ -23,11 +26,10 @@ def list_radgenome(root: Path, split: str) -> Listing:
     Raises:
         InputError: if there is no volume, none has a mask, or the table is none.
     """
-    table = root / "radgenome_files" / f"{_TABLE_NAMES[split]}_region_report.csv"
     return list_studies(
         f"{root} ({split})",
         volumes=root / f"{split}_preprocessed",
         mask_folder=lambda name: root / f"{split}_region_mask" / f"seg_{name}",
-        texts=read_region_texts(table),
+        texts=read_region_texts(report_table(root, split)),
         key=lambda path: path.name,
     )

@@ -27,6 +27,8 @@ from typing import Any
 import numpy as np
 
 from reg2rg.abnormalities import ABNORMALITY_NAMES
+from reg2rg.data.listing import SPLITS
+from reg2rg.data.radgenome import report_table
 from reg2rg.errors import InputError
 from reg2rg.files import check_free, staged_file, write_json
 from reg2rg.nifti import write_labels, write_volume
@@ -34,9 +36,6 @@ from reg2rg.phantom.acquisition import SIZES
 from reg2rg.phantom.report import write_whole_report
 from reg2rg.phantom.world import DEFAULT_PREVALENCE, Phantom, make_phantom
 from reg2rg.workers import worker_pool
-
-SPLITS = {"train": "train", "valid": "validation"}
-"""Each split, and what RadGenome calls it in the names of its report tables."""
 
 _SCHEMA = "reg2rg.phantom/1"
 
@@ -188,8 +187,7 @@ def _write_tables(root: Path, split: str, places: list[_Place]) -> None:
         had = {finding["abnormality"] for finding in truth["findings"]}
         labels.append((study, *(int(name in had) for name in ABNORMALITY_NAMES)))
         findings += [{"study": study, **finding} for finding in truth["findings"]]
-    reports = root / "radgenome_files" / f"{SPLITS[split]}_region_report.csv"
-    _write_csv(reports, ("Volumename", "Anatomy", "Sentence"), texts)
+    _write_csv(report_table(root, split), ("Volumename", "Anatomy", "Sentence"), texts)
     label_file = root / "multi_abnormality_labels" / f"{split}_predicted_labels.csv"
     _write_csv(label_file, ("VolumeName", *ABNORMALITY_NAMES), labels)
     with staged_file(root / "phantom_truth" / f"{split}_findings.jsonl") as staging:

@@ -96,7 +96,7 @@ def test_radgenome_voxels_are_as_stored_unless_asked_otherwise(radgenome):
     assert stored.masks.present == ("lung", "trachea and bronchie")
 
     canonical = open_dataset(radgenome, "valid", axes="canonical")[0]
-    assert canonical.volume.grid.orientation == "RAS" and canonical.native_orientation == "LPS"
+    assert canonical.volume.grid.orientation == "RAS" and canonical.native_grid.orientation == "LPS"
     assert np.array_equal(canonical.volume.array, hu()[::-1, ::-1])
     assert np.array_equal(canonical.masks.mask("lung"), (box(1, 1, 1) > 0)[::-1, ::-1])
     assert np.array_equal(canonical.native_affine, LPS)
@@ -332,7 +332,7 @@ def test_manifest_of_every_kind_of_masks(tmp_path):
     assert open_dataset(tmp_path / "manifest.csv", "valid").keys == ("a", "c")
     a, b, c = dataset
     assert a.reference == {"heart": "Large.", "lung": "Clear."}
-    assert a.volume.grid.orientation == "RAS" and a.native_orientation == "LPS"
+    assert a.volume.grid.orientation == "RAS" and a.native_grid.orientation == "LPS"
     assert np.array_equal(a.masks.mask("heart"), (box(3, 3, 3) > 0)[::-1, ::-1])
     assert b.masks.present == ("lung", "trachea and bronchie")
     assert np.array_equal(b.masks.mask("lung"), box(2, 2, 2) > 0)
