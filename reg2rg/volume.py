@@ -190,7 +190,8 @@ class Study:
         volume: the CT. `load_study` gives it in canonical space (RAS+).
         masks: the region masks on the volume's grid.
         source: the path or UID it was read from, as given.
-        native_affine: the affine as stored in the file, if its axes are others, so that results can be written on the CT's own grid exactly.
+        native_affine: the affine as stored in the file, if its axes are others, so that results can be written on the
+            CT's own grid exactly.
         reference: what the radiologist wrote, region name to text; empty if unknown.
         other_reference: reference texts that belong to no region with a mask (CTRG), title to text.
         warnings: what the reader should know about the input, a sentence each.

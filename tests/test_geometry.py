@@ -2,8 +2,10 @@
 
 from itertools import permutations, product
 
+import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.processing import resample_from_to
 from scipy.ndimage import map_coordinates
 
 from reg2rg.geometry import crop, mask_box, paste, reorient, resample, spaced_grid
@@ -69,6 +71,18 @@ def test_masks_turn_with_the_volume() -> None:
     np.testing.assert_array_equal(turned.mask("lung"), reorient(volume, "PIR").array % 7 == 0)
     assert turned.sources == {"lung": "a"}
     assert turned.volume_ml("heart") == pytest.approx(masks.volume_ml("heart"))
+
+
+@pytest.mark.parametrize("degrees", [(10, 20, 30), (45, 0, 0), (45, 45, 45), (80, -35, 60)])
+def test_any_rotation_becomes_canonical_and_comes_back(degrees: tuple[int, int, int]) -> None:
+    turn = rotation(degrees[0], 0) @ rotation(degrees[1], 1) @ rotation(degrees[2], 2)
+    volume = numbered(turn @ np.diag([0.7, -0.7, 3, 1]))
+    canonical = reorient(volume)
+    assert canonical.grid.orientation == "RAS"
+    assert by_place(canonical) == by_place(volume)
+    back = reorient(canonical, volume.grid.orientation)
+    np.testing.assert_array_equal(back.array, volume.array)
+    assert back.grid.matches(volume.grid)
 
 
 def test_mask_box_is_the_smallest() -> None:
@@ -138,13 +152,41 @@ def test_a_linear_field_is_resampled_exactly(target: np.ndarray) -> None:
     np.testing.assert_allclose(resample(source, grid).array, smooth_field(grid).array, atol=1e-3)
 
 
-def test_resampling_agrees_with_interpolation_voxel_by_voxel() -> None:
+@pytest.mark.parametrize(
+    "change",
+    [rotation(30, 1) @ np.diag([1.1, 0.9, 1.2, 1]), np.diag([1.1, 0.9, 1.2, 1]), np.diag([-1.1, 0.9, -0.6, 1])],
+    ids=["oblique", "axis by axis", "flipped"],
+)
+def test_resampling_agrees_with_interpolation_voxel_by_voxel(change: np.ndarray) -> None:
+    """Partly outside of the source, so that its rim is compared as well."""
     rng = np.random.default_rng(0)
     source = Volume(rng.normal(size=(9, 10, 11)).astype(np.float32), SKEWED)
-    grid = Grid((8, 7, 6), SKEWED @ rotation(30, 1) @ np.diag([1.1, 0.9, 1.2, 1]))
-    index = (np.linalg.inv(SKEWED) @ np.c_[places_mm(grid), np.ones(8 * 7 * 6)].T)[:3]
+    to_source = change.copy()
+    to_source[:3, 3] = [4.2, 5.3, 4.9] - change[:3, :3] @ [4.5, 5.2, 5.1]
+    grid = Grid((10, 11, 12), SKEWED @ to_source)
+    index = (np.linalg.inv(SKEWED) @ np.c_[places_mm(grid), np.ones(10 * 11 * 12)].T)[:3]
     expected = map_coordinates(source.array, index, order=1, mode="grid-constant", cval=-1024)
-    np.testing.assert_allclose(resample(source, grid, outside=-1024).array.ravel(), expected, atol=1e-4)
+    assert (expected == -1024).any()
+    np.testing.assert_allclose(resample(source, grid, outside=-1024).array.ravel(), expected, atol=2e-3)
+
+
+def test_masks_on_another_grid_agree_with_nibabel_and_with_the_nearest_voxel() -> None:
+    rng = np.random.default_rng(1)
+    masks = RegionMasks(rng.integers(0, 1024, (9, 10, 11)).astype(np.uint16), SKEWED, {"lung": "lung.nii.gz"})
+    change = rotation(25, 0) @ rotation(-10, 2) @ np.diag([0.8, -1.1, 0.7, 1])
+    change[:3, 3] = [0.7, 9.3, -1.2]
+    grid = Grid((12, 8, 14), SKEWED @ change)
+    resampled = resample(masks, grid)
+    stored = nib.Nifti1Image(masks.array, SKEWED)
+    oracle = resample_from_to(stored, (grid.size_xyz, grid.affine), order=0, mode="grid-constant")
+    np.testing.assert_array_equal(resampled.array, np.asarray(oracle.dataobj))
+    nearest = np.rint(np.linalg.inv(SKEWED) @ np.c_[places_mm(grid), np.ones(12 * 8 * 14)].T)[:3].astype(int)
+    is_inside = ((nearest >= 0) & (nearest < np.array([[9], [10], [11]]))).all(axis=0)
+    assert 0.3 < is_inside.mean() < 0.95
+    by_hand = np.zeros(is_inside.size, np.uint16)
+    by_hand[is_inside] = masks.array[tuple(nearest[:, is_inside])]
+    np.testing.assert_array_equal(resampled.array.ravel(), by_hand)
+    assert resampled.sources == masks.sources
 
 
 def test_there_and_back_again_keeps_a_smooth_volume() -> None:
