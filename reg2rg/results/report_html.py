@@ -39,7 +39,7 @@ def report_to_html(report: Report, volume: Volume, masks: RegionMasks) -> str:
 <p class="notice" role="note"><strong>{escape(DISCLAIMER)}</strong>{notice}</p>
 <p class="facts">CT of {size} voxels at {spacing} mm, stored {escape(report.orientation)} ·
 model {escape(report.model.name)} · {agree} of {len(report.regions)} regions recognized as what their masks show</p>
-{f"<details open><summary>Warnings</summary><ul>{warnings}</ul></details>" if warnings else ""}
+{f"<details open><summary>Warnings ({len(report.warnings)})</summary><ul>{warnings}</ul></details>" if warnings else ""}
 </header>
 <main><section class="text" aria-label="Report">
 <p class="hint">Click a sentence to see its region, a region to see its sentences.</p>
@@ -89,8 +89,12 @@ def _card(region: RegionReport, volume: Volume, masks: RegionMasks) -> str:
 def _figure(
     region: RegionReport, plane: Plane, index: int, volume: Volume, masks: RegionMasks, window: HUWindow
 ) -> str:
-    url = to_data_url(slice_picture(volume, masks, plane, index, (region.name,), window, height_px=220))
-    return f'<img src="{url}" alt="{escape(region.name)}, {plane} slice {index}" title="{plane} slice {index}">'
+    picture = slice_picture(volume, masks, plane, index, (region.name,), window, height_px=220)
+    share = f"flex-grow: {picture.width / picture.height:.3f}"  # of the row's width: all pictures become equally high
+    return (
+        f'<img src="{to_data_url(picture)}" style="{share}" alt="{escape(region.name)}, {plane} slice {index}"'
+        f' title="{plane} slice {index}">'
+    )
 
 
 _STYLE = """
@@ -101,14 +105,15 @@ _STYLE = """
 body { margin: 0 auto; max-width: 1500px; padding: 1rem 1.5rem; background: var(--back); color: var(--fore);
   font: 16px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.4rem; margin: 0; }
-h2 { font-size: 1rem; margin: 0 0 .2rem; text-transform: capitalize; }
+h2 { font-size: 1rem; margin: 0 0 .2rem; }
+h2::first-letter { text-transform: uppercase; }
 .notice { border-left: 4px solid var(--warn); background: var(--soft); padding: .5rem .8rem; }
 .facts, .hint, footer { font-size: .85rem; opacity: .8; }
 main { display: grid; grid-template-columns: minmax(20rem, 2fr) 3fr; gap: 1.5rem; align-items: start; }
 @media (max-width: 900px) { main { grid-template-columns: 1fr; } }
 .region { border-left: 4px solid var(--color); padding: .1rem .8rem; margin-bottom: .8rem; }
 .region p { margin: 0; }
-.region h2 span { font-weight: normal; font-size: .8rem; margin-left: .6rem; text-transform: none; }
+.region h2 span { font-weight: normal; font-size: .8rem; margin-left: .6rem; }
 .agrees { opacity: .7; } .differs { color: var(--warn); font-weight: bold; }
 .sentence { font: inherit; color: inherit; background: none; border: 0; padding: 0; text-align: left; cursor: pointer; }
 .sentence:hover, .chosen .sentence { background: var(--soft); text-decoration: underline; }
@@ -118,8 +123,8 @@ main { display: grid; grid-template-columns: minmax(20rem, 2fr) 3fr; gap: 1.5rem
 .card { border: 1px solid var(--line); border-left: 4px solid var(--color); border-radius: 6px; padding: .5rem .8rem;
   cursor: pointer; }
 .card.chosen, .region.chosen { outline: 3px solid var(--color); }
-.pictures { display: flex; flex-wrap: wrap; gap: 4px; background: #000; border-radius: 4px; padding: 4px; }
-.pictures img { height: 200px; }
+.pictures { display: flex; gap: 4px; background: #000; border-radius: 4px; padding: 4px; align-items: flex-start; }
+.pictures img { flex-basis: 0; min-width: 0; height: auto; }
 footer { margin-top: 1.5rem; }
 """
 
