@@ -17,14 +17,22 @@ from reg2rg.errors import InputError
 def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
     """A folder to write into, which becomes `out` when the block ends well and vanishes when it does not.
 
+    The current folder and a mounted one (a container's volume) cannot be replaced: if empty, they are filled instead.
+
     Raises:
-        InputError: if `out` is a file, holds something and `force` is false, or cannot be written.
+        InputError: if `out` is a file, holds something and `force` is false, or cannot be written or replaced.
     """
     check_free(out, force)
-    staging = _beside(out, make_folder=True)
+    stays = _cannot_be_renamed(out)
+    if stays and any(out.iterdir()):
+        raise InputError(f"{out}: a current or mounted folder that is not empty is not replaced; choose one inside it")
+    staging = _beside(out / "content" if stays else out, make_folder=True)
     try:
         yield staging
-        if out.exists():
+        if stays:
+            for path in list(staging.iterdir()):
+                path.rename(out / path.name)
+        elif out.exists():
             old = _beside(out, make_folder=True)
             out.rename(old / "old")
             staging.rename(out)
@@ -37,7 +45,13 @@ def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def staged_file(out: Path) -> Iterator[Path]:
-    """A file path to write to, which becomes `out` when the block ends well and vanishes when it does not."""
+    """A file path to write to, which becomes `out` when the block ends well and vanishes when it does not.
+
+    Raises:
+        InputError: if `out` is a folder, or cannot be written.
+    """
+    if out.is_dir():
+        raise InputError(f"{out}: expected a file to write, found a folder; choose another --out")
     staging = _beside(out, make_folder=False)
     try:
         yield staging
@@ -52,9 +66,9 @@ def check_free(out: Path, force: bool = False) -> None:
         raise InputError(f"{out}: expected a folder to write into, found a file; choose another --out")
     if out.is_dir() and not force and any(out.iterdir()):
         raise InputError(f"{out}: the folder is not empty; choose another --out, or add --force to replace it")
-    parent = next(folder for folder in out.absolute().parents if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{out}: cannot write there ({parent} is not a writable folder); choose another --out")
+    place = out if _cannot_be_renamed(out) else next(folder for folder in out.absolute().parents if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{out}: cannot write there ({place} is not a writable folder); choose another --out")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -67,6 +81,10 @@ def sha256(path: Path) -> str:
     """Hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _cannot_be_renamed(out: Path) -> bool:
+    return out.is_dir() and (out.is_mount() or out.samefile(Path.cwd()))
 
 
 def _beside(out: Path, make_folder: bool) -> Path:

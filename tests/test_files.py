@@ -1,0 +1,196 @@
+"""Output is complete or absent, whatever happens in between, and nothing is left beside it."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from reg2rg import files
+from reg2rg.errors import InputError
+from reg2rg.files import check_free, sha256, staged_file, staged_folder, write_json
+
+
+class Interrupted(BaseException):
+    """As Ctrl-C: no Exception, so that nothing catches it by accident."""
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every file below a folder, hidden ones too, and what it holds; empty folders end in a slash."""
+    return {
+        str(path.relative_to(folder)) + ("/" if path.is_dir() else ""): "" if path.is_dir() else path.read_text()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() or not any(path.iterdir())
+    }
+
+
+def test_a_staged_file_appears_at_the_end_and_only_then(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "deep" / "report.nii.gz"
+    with staged_file(out) as staging:
+        assert staging.parent == out.parent, "on the same disk, or renaming is copying"
+        assert staging.name.startswith(".") and staging.name.endswith("report.nii.gz")
+        staging.write_text("whole")
+        assert not out.exists()
+    assert tree(tmp_path) == {"new/deep/report.nii.gz": "whole"}
+    assert out.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, Interrupted])
+def test_a_file_that_fails_leaves_what_was_there(tmp_path: Path, error: type[BaseException]) -> None:
+    for before in ({}, {"scores.json": "old"}):
+        for name, text in before.items():
+            (tmp_path / name).write_text(text)
+        with pytest.raises(error), staged_file(tmp_path / "scores.json") as staging:
+            staging.write_text("hal")
+            raise error
+        assert tree(tmp_path) == before
+
+
+def test_a_staged_file_replaces_the_old_one(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("old and longer")
+    with staged_file(tmp_path / "a.csv") as staging:
+        staging.write_text("new")
+    assert tree(tmp_path) == {"a.csv": "new"}
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    with staged_file(tmp_path / "a") as first, staged_file(tmp_path / "a") as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert tree(tmp_path) == {"a": "first"}, "the last to end wins, whole"
+
+
+def test_a_staged_folder_appears_at_the_end_and_only_then(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    with staged_folder(out) as staging:
+        (staging / "sub").mkdir()
+        (staging / "sub/a").write_text("1")
+        assert not out.exists()
+    assert tree(tmp_path) == {"new/out/sub/a": "1"}
+    assert out.stat().st_mode & 0o777 == 0o755
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with staged_folder(tmp_path / "out") as staging:
+        (staging / "a").write_text("1")
+    assert tree(tmp_path) == {"out/a": "1"}
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, Interrupted])
+def test_a_folder_that_fails_leaves_what_was_there(tmp_path: Path, error: type[BaseException]) -> None:
+    out = tmp_path / "out"
+    for before in ({}, {"out/old": "old"}):
+        if before:
+            out.mkdir()
+            (out / "old").write_text("old")
+        with pytest.raises(error), staged_folder(out, force=True) as staging:
+            (staging / "half").write_text("hal")
+            raise error
+        assert tree(tmp_path) == before
+
+
+def test_force_replaces_the_whole_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old").write_text("old")
+    with staged_folder(out, force=True) as staging:
+        (staging / "new").write_text("new")
+        assert tree(out) == {"old": "old"}, "until the end"
+    assert tree(tmp_path) == {"out/new": "new"}
+
+
+def test_a_folder_in_use_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("old")
+    for refuse in (lambda: check_free(tmp_path), lambda: staged_folder(tmp_path).__enter__()):
+        with pytest.raises(InputError, match=r"not empty.*--force") as refused:
+            refuse()
+        assert str(tmp_path) in str(refused.value)
+    assert tree(tmp_path) == {"old": "old"}
+    check_free(tmp_path, force=True)
+    check_free(tmp_path / "new" / "deep")
+    assert tree(tmp_path) == {"old": "old"}, "asking creates nothing"
+
+
+def test_a_file_where_a_folder_should_be_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(InputError, match="expected a folder to write into, found a file"):
+        check_free(file, force=True)
+    with pytest.raises(InputError, match="is not a writable folder"):
+        check_free(file / "out")
+    with pytest.raises(InputError, match="cannot write there"), staged_file(file / "out"):
+        pass
+    assert tree(tmp_path) == {"file": "mine"}
+
+
+def test_a_folder_where_a_file_should_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out.csv").mkdir()
+    with pytest.raises(InputError, match=r"expected a file.*found a folder"), staged_file(tmp_path / "out.csv"):
+        pytest.fail("refused before the work")
+    assert tree(tmp_path) == {"out.csv/": ""}
+
+
+def test_a_folder_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a stand-in for the system's answer: the tests may run as root, who may write everywhere."""
+    monkeypatch.setattr(files.os, "access", lambda path, mode: (Path(path), mode) != (tmp_path, os.W_OK | os.X_OK))
+    with pytest.raises(InputError, match=f"{tmp_path} is not a writable folder"):
+        check_free(tmp_path / "out")
+    monkeypatch.undo()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(files.tempfile, "mkdtemp", refuse)
+    for staged in (staged_file, staged_folder):
+        with (
+            pytest.raises(InputError, match=r"out: cannot write there \(Permission denied\)"),
+            staged(tmp_path / "out"),
+        ):
+            pytest.fail("refused before the work")
+
+
+@pytest.mark.parametrize("is_mount", [True, False])
+def test_the_current_and_a_mounted_folder_are_filled_if_empty(
+    is_mount: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path if is_mount else Path()
+    if is_mount:
+        monkeypatch.setattr(Path, "is_mount", lambda folder: folder == tmp_path)
+        monkeypatch.setattr(files.os, "access", lambda folder, _: folder == tmp_path)  # what it is mounted in is not
+    else:
+        monkeypatch.chdir(tmp_path)
+    with pytest.raises(RuntimeError), staged_folder(out) as staging:
+        (staging / "half").write_text("hal")
+        raise RuntimeError
+    assert tree(tmp_path) == {}
+    with staged_folder(out) as staging:
+        (staging / "sub").mkdir()
+        (staging / "sub/a").write_text("1")
+        (staging / "b").write_text("2")
+        assert list(tmp_path.iterdir()) == [staging.absolute()]
+    assert tree(tmp_path) == {"b": "2", "sub/a": "1"}
+    with pytest.raises(InputError, match="is not replaced; choose one inside it"), staged_folder(out, force=True):
+        pytest.fail("refused before the work")
+    assert tree(tmp_path) == {"b": "2", "sub/a": "1"}
+
+
+def test_json_is_readable_and_whole_or_absent(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"name": "Ödem – 3 mm", "values": [1, 2.5, None, True]})
+    text = path.read_text(encoding="utf-8")
+    assert json.loads(text) == {"name": "Ödem – 3 mm", "values": [1, 2.5, None, True]}
+    assert "Ödem – 3 mm" in text and text.endswith("}\n") and "\n  " in text
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert tree(tmp_path) == {"a.json": text}
+
+
+def test_sha256_of_a_file(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 4099  # longer than a read buffer
+    (tmp_path / "a").write_bytes(content)
+    assert sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+    (tmp_path / "empty").touch()
+    assert sha256(tmp_path / "empty") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
