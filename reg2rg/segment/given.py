@@ -65,7 +65,7 @@ def read_masks(arguments: Sequence[MaskArgument], grid: Grid) -> Segmentation:
                 array |= resample(reorient(masks, grid.orientation), grid).array
     masks = RegionMasks(array, grid.affine)
     if not masks.present:
-        given = _sum_up([str(argument) for argument in arguments])
+        given = _sum_up(["=".join(map(str, a)) if isinstance(a, tuple) else str(a) for a in arguments])
         if anywhere:
             raise InputError(f"{given}: no voxel of the masks lies inside the CT; expected masks of the same scan")
         raise InputError(f"{given}: the masks are empty; expected voxels above 0 in at least one")
