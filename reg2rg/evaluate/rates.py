@@ -1,0 +1,67 @@
+"""Precision, recall and F1 from counts: of abnormalities in texts, of regions that are named.
+
+All functions take sums over studies with any leading axes, so that a thousand resamples are one call.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from reg2rg.evaluate.ngrams import ratio
+
+MEASURES = ("precision", "recall", "f1")
+
+
+@dataclass(frozen=True)
+class ClassRates:
+    """Rates per class, and their averages; the last axis of each array is precision, recall, F1.
+
+    Attributes:
+        per_class: of each class.
+        micro: from the counts of all classes added.
+        macro: means over the classes that the reference has at all.
+        weighted: means over classes, weighted by how often the reference has them.
+    """
+
+    per_class: Float[np.ndarray, "*draws label 3"]
+    micro: Float[np.ndarray, "*draws 3"]
+    macro: Float[np.ndarray, "*draws 3"]
+    weighted: Float[np.ndarray, "*draws 3"]
+
+
+def class_rates(
+    hits: Num[np.ndarray, "*draws label"],
+    predicted: Num[np.ndarray, "*draws label"],
+    referenced: Num[np.ndarray, "*draws label"],
+) -> ClassRates:
+    """Rates from how often each class is in both, in the prediction, in the reference; 0 for 0/0.
+
+    >>> rates = class_rates(np.array([1, 0]), np.array([2, 1]), np.array([1, 0]))
+    >>> rates.micro.round(3).tolist(), rates.macro.round(3).tolist()
+    ([0.333, 1.0, 0.5], [0.5, 1.0, 0.667])
+    """
+    per_class = _rates(hits, predicted, referenced)
+    supported = (referenced > 0).astype(np.float64)
+    weights = referenced.astype(np.float64)
+    return ClassRates(
+        per_class=per_class,
+        micro=_rates(hits.sum(axis=-1), predicted.sum(axis=-1), referenced.sum(axis=-1)),
+        macro=_mean(per_class, supported),
+        weighted=_mean(per_class, weights),
+    )
+
+
+def _rates(
+    hits: Num[np.ndarray, "*shape"], predicted: Num[np.ndarray, "*shape"], referenced: Num[np.ndarray, "*shape"]
+) -> Float[np.ndarray, "*shape 3"]:
+    hits = np.asarray(hits, np.float64)
+    predicted, referenced = np.asarray(predicted, np.float64), np.asarray(referenced, np.float64)
+    return np.stack([ratio(hits, predicted), ratio(hits, referenced), ratio(2 * hits, predicted + referenced)], axis=-1)
+
+
+def _mean(
+    per_class: Float[np.ndarray, "*draws label 3"], weights: Float[np.ndarray, "*draws label"]
+) -> Float[np.ndarray, "*draws 3"]:
+    total = weights.sum(axis=-1, keepdims=True)
+    return ratio((per_class * weights[..., None]).sum(axis=-2), np.broadcast_to(total, (*total.shape[:-1], 3)))

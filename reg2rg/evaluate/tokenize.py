@@ -1,0 +1,105 @@
+"""Texts to words, in the three ways of the published figures; a fourth, CIDEr's, is ``str.split``.
+
+- `wmt_words`: the tokenizer "13a" of the WMT evaluations, for BLEU.
+- `rouge_words`: runs of lower-case ASCII letters and digits, for ROUGE.
+- `treebank_words`: sentences, then Penn Treebank words as NLTK's ``word_tokenize`` makes them, for METEOR.
+
+All accept any text. Tests compare each with the library that it stands for.
+"""
+
+import re
+from functools import lru_cache
+
+from reg2rg.evaluate.sentences import split_sentences
+
+_ENTITIES = (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"))
+_WMT_SYMBOL = re.compile(r"([!-&(-+/:-@\[-`{-~])")  # all ASCII punctuation but ' , - .
+_WMT_POINT_AFTER_OTHER = re.compile(r"([^0-9])([.,])")
+_WMT_POINT_BEFORE_OTHER = re.compile(r"([.,])([^0-9])")
+_WMT_DASH_AFTER_DIGIT = re.compile(r"([0-9])(-)")
+
+
+def wmt_words(text: str) -> list[str]:
+    """Words by the WMT rules: punctuation stands alone, but not inside numbers; case is kept.
+
+    >>> wmt_words("A 3.5-mm nodule (right).")
+    ['A', '3.5', '-', 'mm', 'nodule', '(', 'right', ')', '.']
+    """
+    text = text.replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
+    if "&" in text:
+        for entity, character in _ENTITIES:
+            text = text.replace(entity, character)
+    text = _WMT_SYMBOL.sub(r" \1 ", f" {text} ")
+    text = _WMT_POINT_AFTER_OTHER.sub(r"\1 \2 ", text)
+    text = _WMT_POINT_BEFORE_OTHER.sub(r" \1 \2", text)
+    return _WMT_DASH_AFTER_DIGIT.sub(r"\1 \2 ", text).split()
+
+
+_ROUGE_WORD = re.compile(r"[a-z0-9]+")
+
+
+def rouge_words(text: str) -> list[str]:
+    """Words by the ROUGE rules: lower case, everything but ASCII letters and digits separates.
+
+    >>> rouge_words("A 3.5-mm Nodule.")
+    ['a', '3', '5', 'mm', 'nodule']
+    """
+    return _ROUGE_WORD.findall(text.lower())
+
+
+def treebank_words(text: str) -> list[str]:
+    """Words by the Penn Treebank rules, sentence by sentence; the case is kept.
+
+    Only the period at the end of a sentence stands alone, so the words depend on where sentences end.
+
+    >>> treebank_words("It can't be 3.5 mm. No effusion.")
+    ['It', 'ca', "n't", 'be', '3.5', 'mm', '.', 'No', 'effusion', '.']
+    """
+    return [word for sentence in split_sentences(text) for word in _words_of_sentence(sentence)]
+
+
+# Each step rewrites the whole sentence, in this order; what is then between blanks is a word.
+_TREEBANK_STEPS = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        # Opening quotes become two backquotes.
+        (r"([«“‘„]|`+)", r" \1 "),
+        (r'\A"', r" `` "),
+        (r"``", r" `` "),
+        (r"""([ (\[{<])("|'')""", r"\1 `` "),
+        (r"(?i)(?<!\w)'(?!(?:re|ve|ll|m|t|s|d|n)\b)(?=\w)", r"' "),
+        # The period that ends the sentence, with what may close after it.
+        (r"""([^.])(\.)([\])}>"'»”’ ]*+)\s*\Z""", r"\1 \2 \3 "),
+        (r"([:,])(\D)", r" \1 \2"),
+        (r"([:,])(?=\n?\Z)", r" \1 "),
+        (r"(\.{2,}|[;@#$%&\u2012-\u2015?!*])", r" \1 "),
+        (r"([^'])' ", r"\1 ' "),
+        (r"([\]\[(){}<>]|--)", r" \1 "),
+        (r"\A|\Z", r" "),
+        # Closing quotes become two apostrophes; clitics come off their words.
+        (r"([»”’])", r" \1 "),
+        (r"""''|\"""", r" '' "),
+        (r"\s+", r" "),
+        (r"([^' ])('[sSmMdD]|') ", r"\1 \2 "),
+        (r"([^' ])('ll|'LL|'re|'RE|'ve|'VE|n't|N'T) ", r"\1 \2 "),
+        # Contractions that are two words.
+        (r"(?i)\b(can)(not)\b", r" \1 \2 "),
+        (r"(?i)\b(d)('ye)\b", r" \1 \2 "),
+        (r"(?i)\b(gim)(me)\b", r" \1 \2 "),
+        (r"(?i)\b(gon)(na)\b", r" \1 \2 "),
+        (r"(?i)\b(got)(ta)\b", r" \1 \2 "),
+        (r"(?i)\b(lem)(me)\b", r" \1 \2 "),
+        (r"(?i)\b(more)('n)\b", r" \1 \2 "),
+        (r"(?i)\b(wan)(na)(?=\s)", r" \1 \2 "),
+        (r"(?i) ('t)(is)\b", r" \1 \2 "),
+        (r"(?i) ('t)(was)\b", r" \1 \2 "),
+    )
+)
+
+
+@lru_cache(maxsize=65536)
+def _words_of_sentence(sentence: str) -> tuple[str, ...]:
+    """Reports repeat their sentences, so that most are found in the cache."""
+    for pattern, replacement in _TREEBANK_STEPS:
+        sentence = pattern.sub(replacement, sentence)
+    return tuple(sentence.split())
