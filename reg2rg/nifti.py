@@ -8,6 +8,8 @@ import gzip
 import json
 import re
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from reg2rg.volume import Grid, RegionMasks, Volume
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 _MAX_VOXELS = 2**30
+_MAX_VALUE = 2**31 - 1  # of a whole number that is a HU or a label
 _COMMENT = 6  # NIfTI extension code for plain text
 _KEY_TITLE = "reg2rg region bits"
 _LABEL_NAME = re.compile(r'<Label Key="(\d+)"[^>]*>\s*<!\[CDATA\[(.*?)\]\]>')
@@ -73,18 +76,21 @@ def read_volume(path: Path) -> Volume:
 
     Raises:
         InputError: if the file is missing, not NIfTI, cut off, not three-dimensional, has no spacing or an affine
-            that is no affine, or holds NaN or nothing but one value.
+            that is no affine, or holds NaN, values that are no HU, or nothing but one value.
     """
     image = _load(path)
-    slope, intercept = image.dataobj.slope, image.dataobj.inter
+    slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
     stored = image.get_data_dtype()
-    if stored.kind in "iu" and float(slope).is_integer() and float(intercept).is_integer():
-        array = _read(path, image.dataobj.get_unscaled)
+    if stored.kind in "iu" and slope.is_integer() and intercept.is_integer():
+        array = _read(path, image, lambda opened: opened.dataobj.get_unscaled())
+        ends = [int(value) * int(slope) + int(intercept) for value in (array.min(), array.max())]
+        if max(map(abs, ends)) > _MAX_VALUE:
+            raise InputError(f"{path}: expected HU, found values from {min(ends)} to {max(ends)}; export the CT again")
         if (slope, intercept) != (1, 0):
             array = array.astype(np.int64) * int(slope) + int(intercept)
         array = _narrowest(array)
     else:
-        array = _read(path, lambda: image.get_fdata(dtype=np.float32, caching="unchanged"))
+        array = _read(path, image, lambda opened: opened.get_fdata(dtype=np.float32, caching="unchanged"))
         if not np.isfinite(array).all():
             raise InputError(f"{path}: expected HU, found NaN or infinite values; export the CT again")
     array = array.reshape(array.shape[:3])
@@ -103,10 +109,10 @@ def read_labels(path: Path) -> LabelMap:
         InputError: as `read_volume`; a file of zeros is allowed here.
     """
     image = _load(path)
-    array = _read(path, lambda: np.asarray(image.dataobj))
+    array = _read(path, image, lambda opened: np.asarray(opened.dataobj))
     if array.dtype.kind == "f":
-        if not np.isfinite(array).all():
-            raise InputError(f"{path}: expected labels, found NaN or infinite values; export the mask again")
+        if not (np.abs(array) <= _MAX_VALUE).all():
+            raise InputError(f"{path}: expected labels, found NaN, infinite or huge values; export the mask again")
         array = np.floor(array + 0.5).astype(np.int32)
     tables = " ".join(_text(extension) for extension in image.header.extensions)
     names = {int(label): name for label, name in _LABEL_NAME.findall(tables)}
@@ -157,7 +163,7 @@ def _load(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        with nib.imageglobals.LoggingOutputSuppressor():
+        with _nibabel_silent():
             image = nib.load(path)
             header = _raw_header(path, type(image))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -191,13 +197,31 @@ def _raw_header(path: Path, kind: type) -> Any:
 
 
 def _text(extension: Any) -> str:
-    content = extension.get_content()
-    return content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)
+    return bytes(extension.content).decode("utf-8", "replace")
 
 
-def _read(path: Path, read: Any) -> np.ndarray:
+@contextmanager
+def _nibabel_silent() -> Iterator[None]:
+    """Without nibabel's remarks on headers: what matters of them is said in the error."""
+    logger = nib.imageglobals.logger
+    was_disabled, logger.disabled = logger.disabled, True
     try:
-        return np.asarray(read())
+        yield
+    finally:
+        logger.disabled = was_disabled
+
+
+@np.errstate(over="ignore")  # a double that is too large becomes infinite, and is refused as such
+def _read(path: Path, image: Any, read: Callable[[Any], np.ndarray]) -> np.ndarray:
+    """The voxels; a ``.gz`` is read to its end, where the checksum stands: most damage shows nowhere else."""
+    try:
+        if not (path.name.lower().endswith(".gz") and isinstance(image, nib.Nifti1Image)):
+            return np.asarray(read(image))
+        with _nibabel_silent(), gzip.open(path) as packed:
+            array = np.asarray(read(type(image).from_stream(packed)))
+            while packed.read(2**20):
+                pass
+            return array
     except (EOFError, zlib.error, OSError, ValueError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise InputError(f"{path}: the file is damaged or cut off ({reason}); copy it again") from error
