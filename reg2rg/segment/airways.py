@@ -10,6 +10,8 @@ _LUMEN_HU = -850
 _TRACHEA_AREA_MM2 = (50, 900)
 _LONGEST_SIDE_RATIO = 2.2  # of a cut through the trachea, which is round, to the carina, which is wide
 _SHORTEST_TRACHEA_MM = 20
+_RIM_MM = 4.0  # around the trachea; at least a voxel
+_RIM_HU = -650  # its mean is above; around a dark spot in the lung it is below
 _GROWTH_HU = (-950, -925, -900, -880, -860, -840)
 _LEAK_SHARE, _LEAK_ML = 0.5, 15.0  # growth beyond both together says that the lung has been entered
 _BRANCH_SHARE = 0.3  # of the area of the larger of two branches, so that a spur does not count as one
@@ -63,7 +65,7 @@ def find_airways(
 def _find_trachea(
     hu: Float[np.ndarray, "x y z"], inside: Bool[np.ndarray, "x y z"], spacing_mm: Spacing
 ) -> Bool[np.ndarray, "x y z"]:
-    """The tallest column of small, round, dark spots in axial slices."""
+    """The tallest column of small, round, dark spots in axial slices that does not lie in lung."""
     labels, sizes = components(inside & (hu < _LUMEN_HU), within_slices_across=2)
     areas = sizes * (spacing_mm[0] * spacing_mm[1])
     is_spot = (areas >= _TRACHEA_AREA_MM2[0]) & (areas <= _TRACHEA_AREA_MM2[1])
@@ -74,9 +76,14 @@ def _find_trachea(
     is_spot[0] = False
     columns, _ = label(is_spot[labels])
     heights_mm = [(box[2].stop - box[2].start) * spacing_mm[2] for box in find_objects(columns)]
-    if max(heights_mm, default=0) < _SHORTEST_TRACHEA_MM:
-        return np.zeros_like(inside)
-    return columns == 1 + int(np.argmax(heights_mm))
+    for part in np.argsort(np.negative(heights_mm), kind="stable"):
+        if heights_mm[part] < _SHORTEST_TRACHEA_MM:
+            break
+        column = columns == part + 1
+        rim = dilate(column, max(_RIM_MM, *spacing_mm), spacing_mm) & ~column
+        if hu[rim].mean() > _RIM_HU:
+            return column
+    return np.zeros_like(inside)
 
 
 def _grow(
