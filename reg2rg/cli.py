@@ -114,6 +114,25 @@ def build_parser() -> argparse.ArgumentParser:
     _add_force(generate)
     _add_talk(generate)
 
+    evaluate = verb("evaluate", _evaluate, "score generated reports: text, regions, abnormalities, with intervals")
+    evaluate.add_argument("file", type=Path, metavar="FILE", help="predictions.csv, or the authors' CSV, or JSON lines")
+    evaluate.add_argument("--out", type=Path, help="folder for scores.json, scores.csv and scores.html")
+    evaluate.add_argument("--recipe", default="published", help="how text is scored: published (default) or stemmed")
+    evaluate.add_argument("--metrics", metavar="NAMES", help="text metrics, separated by commas (default: the nine)")
+    evaluate.add_argument(
+        "--only-common",
+        action="store_true",
+        help="score regions only where the prediction names them too, as the authors do; else they count as missed",
+    )
+    evaluate.add_argument("--compare", type=Path, metavar="FILE", help="another model's file for the same studies")
+    evaluate.add_argument("--control", type=Path, metavar="FILE", help="the same pipeline's file, made without images")
+    evaluate.add_argument("--labels", type=Path, metavar="FILE", help="gold labels of the references, CT-RATE's format")
+    evaluate.add_argument(
+        "--labeler", default="rules", help="who labels texts: rules, radbert:DIR or none (default: %(default)s)"
+    )
+    _add_force(evaluate)
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+
     convert = verb("convert", _convert, "turn the authors' checkpoint, or RadFM's encoders, into a folder of ours")
     convert.add_argument(
         "checkpoint", type=Path, nargs="?", metavar="AUTHORS_CHECKPOINT", help="pytorch_model.bin, to report with"
@@ -287,6 +306,36 @@ def _generate(args: argparse.Namespace) -> None:
     print(f"{record['studies']} reports are in {args.out}.")
     for key, problem in record["failed"].items():
         print(f"not reported: {key}: {problem}")
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from reg2rg.evaluate.evaluation import EvaluationSettings, evaluate_table
+    from reg2rg.evaluate.tables import read_reports
+    from reg2rg.evaluate.text import TEXT_METRICS
+    from reg2rg.files import check_free
+
+    if args.out is not None:
+        check_free(args.out, args.force)
+    metrics = tuple(name.strip() for name in args.metrics.split(",")) if args.metrics else TEXT_METRICS
+    settings = EvaluationSettings(args.recipe, metrics, args.only_common, args.labeler, args.labels)
+    table = read_reports(args.file)
+    others = [None if path is None else read_reports(path) for path in (args.compare, args.control)]
+    scores = evaluate_table(table, settings, *others)
+    if args.out is not None:
+        from reg2rg.evaluate.examples import pick_examples
+        from reg2rg.results.scores_folder import write_scores
+
+        write_scores(args.out, scores, pick_examples(scores, table), args.force)
+    if args.json:
+        _print_json(scores.to_json())
+        return
+    from rich.console import Console
+
+    from reg2rg.results.scores_text import print_scores
+
+    print_scores(scores, Console())
+    if args.out is not None:
+        print(f"\nWritten to {args.out}: open {args.out / 'scores.html'} in a browser.")
 
 
 def _convert(args: argparse.Namespace) -> None:

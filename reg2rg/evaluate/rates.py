@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from reg2rg.evaluate.ngrams import ratio
+from reg2rg.evaluate.statistics import StudySums
 
 MEASURES = ("precision", "recall", "f1")
 
@@ -65,3 +66,24 @@ def _mean(
 ) -> Float[np.ndarray, "*draws 3"]:
     total = weights.sum(axis=-1, keepdims=True)
     return ratio((per_class * weights[..., None]).sum(axis=-2), np.broadcast_to(total, (*total.shape[:-1], 3)))
+
+
+AVERAGES = ("micro", "macro", "weighted")
+
+
+def rate_sums(
+    labels: tuple[str, ...],
+    hits: Num[np.ndarray, "study label"],
+    predicted: Num[np.ndarray, "study label"],
+    referenced: Num[np.ndarray, "study label"],
+) -> StudySums:
+    """The rates as figures that follow from sums over studies: ``micro precision`` ..., then those of each label."""
+    names = tuple(f"{group} {measure}" for group in (*AVERAGES, *labels) for measure in MEASURES)
+    counts = np.concatenate([hits, predicted, referenced], axis=1).astype(np.float64)
+    return StudySums(names, counts, _finish)
+
+
+def _finish(sums: Float[np.ndarray, "draw sum"]) -> Float[np.ndarray, "draw name"]:
+    rates = class_rates(*np.split(sums, 3, axis=1))
+    averages = np.stack([rates.micro, rates.macro, rates.weighted], axis=1)
+    return np.concatenate([averages, rates.per_class], axis=1).reshape(len(sums), -1)

@@ -1,0 +1,364 @@
+"""From a table of reports to `Scores`: the whole report, the regions, recognition, abnormalities, comparisons."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from reg2rg.abnormalities import ABNORMALITY_NAMES
+from reg2rg.errors import InputError
+from reg2rg.evaluate.bootstrap import DRAWS, Bootstrap, Difference, Interval
+from reg2rg.evaluate.rates import AVERAGES, MEASURES, rate_sums
+from reg2rg.evaluate.regions import RecognitionCounts, count_recognition, region_texts
+from reg2rg.evaluate.scores import (
+    ClinicalFigures,
+    Comparison,
+    DistinctTexts,
+    FrequentText,
+    Lengths,
+    OverallFigure,
+    Rating,
+    RecognitionFigures,
+    RegionFigures,
+    Scores,
+    Swap,
+    TextFigure,
+    TextFigures,
+)
+from reg2rg.evaluate.statistics import StudySums, score_sums
+from reg2rg.evaluate.tables import ReportTable, check_same_studies
+from reg2rg.evaluate.text import TEXT_METRICS, TextScores, score_texts
+from reg2rg.prompt import strip_region_text
+from reg2rg.regions import REGION_NAMES
+
+GIVEN = "given"
+"""The labeler of a file that brings the labels of its predictions."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is computed, and how.
+
+    Attributes:
+        recipe: of the text metrics.
+        metrics: which text metrics.
+        only_common: score a region only where the prediction names it too, as the authors do; else it counts as
+            missed.
+        labeler: ``rules``, ``radbert:DIR``, or ``none``.
+        labels: gold labels of the references, in CT-RATE's format.
+        seed: of the resampling.
+    """
+
+    recipe: str = "published"
+    metrics: tuple[str, ...] = TEXT_METRICS
+    only_common: bool = False
+    labeler: str = "rules"
+    labels: Path | None = None
+    seed: int = 0
+
+
+def evaluate_table(
+    table: ReportTable,
+    settings: EvaluationSettings | None = None,
+    compare: ReportTable | None = None,
+    control: ReportTable | None = None,
+) -> Scores:
+    """Evaluates a table of reports.
+
+    Args:
+        table: references and predictions.
+        settings: what is computed, and how.
+        compare: predictions of another model for the same studies.
+        control: predictions of the same pipeline without the image.
+
+    Raises:
+        InputError: if the tables do not belong together or the settings do not fit the table.
+    """
+    settings = settings or EvaluationSettings()
+    for other in (compare, control):
+        if other is not None:
+            check_same_studies(table, other)
+    bootstrap = Bootstrap(len(table.keys), settings.seed)
+    labeling = _Labeling(settings)
+    ours = _Measurement(table, settings, labeling, bootstrap)
+    comparisons = [
+        None if other is None else _compare(ours, _Measurement(other, settings, labeling, bootstrap))
+        for other in (compare, control)
+    ]
+    return ours.scores(*comparisons)
+
+
+class _Labeling:
+    """Labels of texts, each text read once."""
+
+    def __init__(self, settings: EvaluationSettings) -> None:
+        self._labeler: Any = None
+        if settings.labeler != "none":
+            from reg2rg.evaluate.labeler import find_labeler
+
+            self._labeler = find_labeler(settings.labeler)
+        self._labels: dict[str, Bool[np.ndarray, " 18"]] = {}
+
+    @property
+    def name(self) -> str | None:
+        return None if self._labeler is None else str(self._labeler.name)
+
+    def label(self, texts: Sequence[str]) -> Bool[np.ndarray, "text 18"]:
+        new = [text for text in dict.fromkeys(texts) if text not in self._labels]
+        if new:
+            self._labels |= dict(zip(new, self._labeler.label(new), strict=True))
+        return np.array([self._labels[text] for text in texts], bool).reshape(len(texts), len(ABNORMALITY_NAMES))
+
+
+class _Measurement:
+    """One table measured: figures, and the sums from which they follow."""
+
+    def __init__(
+        self, table: ReportTable, settings: EvaluationSettings, labeling: _Labeling, bootstrap: Bootstrap
+    ) -> None:
+        self.table, self.settings, self.labeling, self.bootstrap = table, settings, labeling, bootstrap
+        self.left_out: list[str] = []
+        self.parsed = table.parsed
+        if settings.only_common and self.parsed is None:
+            raise InputError(
+                f"{table.source}, row 2, column {table.columns[0]}: --only-common needs references with regions "
+                "('The region 0 is NAME: ...'), found none; leave it out"
+            )
+        clean = strip_region_text if self.parsed else str
+        self.references = [clean(text) for text in table.references]
+        self.predictions = [clean(text) for text in table.predictions]
+        self.text, self.text_sums, self.per_report = self._text()
+        self.clinical_labeler, self.clinical, self.clinical_sums = self._clinical()
+        self.recognition = None if self.parsed is None else count_recognition(self.parsed)
+
+    def scores(self, comparison: Comparison | None = None, control: Comparison | None = None) -> Scores:
+        """All that was measured."""
+        regions, distinct = self._regions()
+        distinct["report"] = _distinct(self.predictions, self.references)
+        recognition = None if self.recognition is None else self._recognition(self.recognition)
+        settings = self.settings
+        return Scores(
+            source=self.table.source,
+            recipe=settings.recipe,
+            pairs=len(self.table.keys),
+            keys=self.table.keys,
+            text=self.text,
+            per_report=self.per_report,
+            clinical=self.clinical,
+            recognition=recognition,
+            regions=regions,
+            distinct=distinct,
+            length=_lengths(self.references, self.predictions),
+            left_out=tuple(self.left_out),
+            settings={
+                "metrics": list(settings.metrics),
+                "only_common": settings.only_common,
+                "labeler": settings.labeler,
+                "labels": settings.labels and str(settings.labels),
+                "seed": settings.seed,
+                "draws": DRAWS,
+            },
+            comparison=comparison,
+            control=control,
+        )
+
+    def comparable(self) -> list[StudySums]:
+        """What another model's measurement can be compared in."""
+        recognition = [self.recognition.accuracy] if self.recognition else []
+        return [*self.text_sums, *([self.clinical_sums] if self.clinical_sums else []), *recognition]
+
+    def _text(self) -> tuple[TextFigures, list[StudySums], dict[str, Float[np.ndarray, " study"]]]:
+        rows = np.flatnonzero([bool(text.strip()) for text in self.references])
+        if not len(rows):
+            raise InputError(f"{self.table.source}, row 2, column {self.table.columns[0]}: no reference has any text")
+        if len(rows) < len(self.references):
+            self.left_out.append(f"text scores: {len(self.references) - len(rows)} studies whose reference has no text")
+        figures, sums, scores = self._score(rows, self.references, self.predictions)
+        per_report = {}
+        for name, values in scores.per_report.items():
+            per_report[name] = np.full(len(self.references), np.nan)
+            per_report[name][rows] = values
+        return figures, sums, per_report
+
+    def _score(
+        self, rows: Int[np.ndarray, " pair"], references: Sequence[str], predictions: Sequence[str]
+    ) -> tuple[TextFigures, list[StudySums], TextScores]:
+        """Scores the texts of some studies; the sums are those of all studies."""
+        settings = self.settings
+        scores = score_texts(
+            [references[row] for row in rows], [predictions[row] for row in rows], settings.recipe, settings.metrics
+        )
+        sums = [_spread(part, rows, len(self.table.keys)) for part in scores.sums]
+        intervals: dict[str, Interval | None] = {}
+        for part in sums:
+            intervals |= self.bootstrap.intervals(part)
+        metrics = {
+            name: TextFigure(float(values.mean()), float(values.std()), intervals[name], len(rows))
+            for name, values in scores.per_report.items()
+        }
+        overall = {
+            name: OverallFigure(value, intervals.get(name, intervals.get(name.removeprefix("Overall_"))))
+            for name, value in scores.overall.items()
+        }
+        return TextFigures(metrics, overall), sums, scores
+
+    def _clinical(self) -> tuple[str | None, ClinicalFigures | None, StudySums | None]:
+        table, settings = self.table, self.settings
+        reference_labels, predicted_labels = table.reference_labels, table.predicted_labels
+        labeler, origin = self.labeling.name, self.labeling.name
+        if predicted_labels is not None:
+            labeler, origin = GIVEN, GIVEN
+        elif labeler is not None:
+            predicted_labels = self.labeling.label(self.predictions)
+            reference_labels = self.labeling.label(self.references)
+        if labeler is None or predicted_labels is None:
+            return None, None, None
+        if settings.labels is not None:
+            from reg2rg.evaluate.labels import read_labels
+
+            reference_labels, origin = read_labels(settings.labels, table.keys), str(settings.labels)
+        if reference_labels is None:
+            raise InputError(f"{table.source}, row 1: it has Pred_ labels but no GT_ labels; give --labels FILE")
+        rows = np.arange(len(table.keys))
+        figures, sums = self._rate_labels(labeler, str(origin), rows, reference_labels, predicted_labels)
+        if figures.unsupported:
+            self.left_out.append(f"macro averages: {', '.join(figures.unsupported)}, which no reference has")
+        return labeler, figures, sums
+
+    def _rate_labels(
+        self,
+        labeler: str,
+        origin: str,
+        rows: Int[np.ndarray, " pair"],
+        references: Bool[np.ndarray, "pair 18"],
+        predictions: Bool[np.ndarray, "pair 18"],
+    ) -> tuple[ClinicalFigures, StudySums]:
+        pairs = rate_sums(ABNORMALITY_NAMES, references & predictions, predictions, references)
+        sums = _spread(pairs, rows, len(self.table.keys))
+        support = dict(zip(ABNORMALITY_NAMES, references.sum(axis=0).tolist(), strict=True))
+        ratings = self._ratings(sums, support)
+        figures = ClinicalFigures(
+            labeler=labeler,
+            reference_labels=origin,
+            n=len(rows),
+            micro=ratings["micro"],
+            macro=ratings["macro"],
+            weighted=ratings["weighted"],
+            per_abnormality={name: ratings[name] for name in ABNORMALITY_NAMES},
+            unsupported=tuple(name for name, count in support.items() if count == 0),
+        )
+        return figures, sums
+
+    def _ratings(self, sums: StudySums, support: dict[str, int]) -> dict[str, Rating]:
+        values = dict(zip(sums.names, score_sums(sums), strict=True))
+        intervals = self.bootstrap.intervals(sums)
+        support = {**dict.fromkeys(AVERAGES, sum(support.values())), **support}
+        return {
+            group: Rating(
+                *(values[f"{group} {measure}"] for measure in MEASURES),
+                *(intervals[f"{group} {measure}"] for measure in MEASURES),
+                support=count,
+            )
+            for group, count in support.items()
+        }
+
+    def _recognition(self, counts: RecognitionCounts) -> RecognitionFigures:
+        intervals = self.bootstrap.intervals(counts.accuracy) | self.bootstrap.intervals(counts.pooled)
+        ratings = self._ratings(counts.rates, counts.support)
+        known = ~np.isnan(counts.accuracies)
+        if not known.all():
+            self.left_out.append(f"recognition: {int((~known).sum())} studies whose reference numbers no region")
+        return RecognitionFigures(
+            n=int(known.sum()),
+            accuracy=float(counts.accuracies[known].mean()) if known.any() else float("nan"),
+            accuracy_std=float(counts.accuracies[known].std()) if known.any() else float("nan"),
+            accuracy_ci95=intervals["accuracy"],
+            pooled_accuracy=score_sums(counts.pooled)[0],
+            pooled_accuracy_ci95=intervals["pooled accuracy"],
+            micro=ratings["micro"],
+            macro=ratings["macro"],
+            per_region={name: ratings[name] for name in counts.names},
+            swaps=tuple(Swap(*names, count) for names, count in counts.swaps.most_common()),
+            invented=dict(counts.invented.most_common()),
+        )
+
+    def _regions(self) -> tuple[dict[str, RegionFigures], dict[str, DistinctTexts]]:
+        if self.parsed is None:
+            return {}, {}
+        references = [region_texts(reference) for reference, _ in self.parsed]
+        predictions = [region_texts(prediction) for _, prediction in self.parsed]
+        names = dict.fromkeys((*REGION_NAMES, *(name for texts in references for name in texts)))
+        regions, distinct = {}, {}
+        for name in names:
+            reference = [texts.get(name, "") for texts in references]
+            prediction = [texts.get(name, "") for texts in predictions]
+            without_text = sum(name in texts and not texts[name] for texts in references)
+            if without_text:
+                self.left_out.append(f"{name}: {without_text} studies whose reference names it without a text")
+            rows = np.flatnonzero([bool(text) for text in reference])
+            if self.settings.only_common:
+                silent = np.array([name not in predictions[row] for row in rows], bool)
+                rows = rows[~silent]
+                if silent.any():
+                    self.left_out.append(f"{name}: {silent.sum()} studies whose prediction lacks it (--only-common)")
+            if not len(rows):
+                continue
+            regions[name] = RegionFigures(
+                pairs=len(rows),
+                missing=sum(not prediction[row] for row in rows),
+                text=self._score(rows, reference, prediction)[0],
+                clinical=self._region_clinical(rows, reference, prediction),
+            )
+            distinct[name] = _distinct(prediction, reference)
+        return regions, distinct
+
+    def _region_clinical(
+        self, rows: Int[np.ndarray, " pair"], references: Sequence[str], predictions: Sequence[str]
+    ) -> ClinicalFigures | None:
+        """Labels of one region's texts, by the labeler on both sides: gold labels are of whole studies."""
+        labeler = self.labeling.name
+        if labeler is None:
+            return None
+        labels = [self.labeling.label([texts[row] for row in rows]) for texts in (references, predictions)]
+        return self._rate_labels(labeler, labeler, rows, *labels)[0]
+
+
+def _compare(ours: _Measurement, theirs: _Measurement) -> Comparison:
+    if ours.clinical_labeler != theirs.clinical_labeler:
+        raise InputError(
+            f"{theirs.table.source}: its labels come from {theirs.clinical_labeler!r}, those of {ours.table.source} "
+            f"from {ours.clinical_labeler!r}; figures of two labelers do not compare, give --labeler none"
+        )
+    differences: dict[str, Difference] = {}
+    for first, second in zip(ours.comparable(), theirs.comparable(), strict=True):
+        differences |= ours.bootstrap.compare(first, second)
+    return Comparison(theirs.scores(), differences)
+
+
+def _spread(sums: StudySums, rows: Int[np.ndarray, " pair"], num_studies: int) -> StudySums:
+    """The same figures from sums of all studies, to which the others add nothing."""
+    per_study = np.zeros((num_studies, sums.per_study.shape[1]))
+    per_study[rows] = sums.per_study
+    return StudySums(sums.names, per_study, sums.finish)
+
+
+def _distinct(predictions: Sequence[str], references: Sequence[str]) -> DistinctTexts:
+    predicted = Counter(" ".join(text.split()) for text in predictions if text.strip())
+    referred = Counter(" ".join(text.split()) for text in references if text.strip())
+    return DistinctTexts(
+        n=predicted.total(),
+        distinct=len(predicted),
+        share=len(predicted) / max(1, predicted.total()),
+        reference_share=len(referred) / max(1, referred.total()),
+        most_frequent=tuple(FrequentText(text, count) for text, count in predicted.most_common(10)),
+    )
+
+
+def _lengths(references: Sequence[str], predictions: Sequence[str]) -> Lengths:
+    reference = float(np.mean([len(text.split()) for text in references]))
+    prediction = float(np.mean([len(text.split()) for text in predictions]))
+    return Lengths(reference, prediction, prediction / reference, sum(not text.strip() for text in predictions))

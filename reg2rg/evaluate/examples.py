@@ -1,0 +1,105 @@
+"""Studies to look at: those that score worst and best, with what differs between reference and prediction."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reg2rg.abnormalities import ABNORMALITY_NAMES
+from reg2rg.evaluate.scores import Scores
+from reg2rg.evaluate.sentences import split_sentences
+from reg2rg.evaluate.tables import ReportTable
+from reg2rg.prompt import strip_region_text
+
+Span = tuple[int, int]
+"""Where something begins in a text, and where it ends."""
+
+_EACH_WAY = 4
+
+
+@dataclass(frozen=True)
+class Example:
+    """One study side by side.
+
+    Attributes:
+        title: its name and score.
+        reference: the text without headings.
+        prediction: likewise.
+        reference_spans: what the prediction lacks, in the order of the text.
+        prediction_spans: what the reference lacks.
+        missed: abnormalities that only the reference has.
+        added: abnormalities that only the prediction has.
+    """
+
+    title: str
+    reference: str
+    prediction: str
+    reference_spans: tuple[Span, ...]
+    prediction_spans: tuple[Span, ...]
+    missed: tuple[str, ...]
+    added: tuple[str, ...]
+
+
+def pick_examples(scores: Scores, table: ReportTable) -> tuple[Example, ...]:
+    """The worst and the best studies by the mean of their text metrics but CIDEr, which has another scale.
+
+    With the rule labeler the evidence of abnormalities that only one text has is marked, else the sentences that only
+    one text has.
+    """
+    metrics = [name for name in scores.per_report if name != "CIDEr"] or list(scores.per_report)
+    values = np.mean([scores.per_report[name] for name in metrics], axis=0)
+    order = [int(row) for row in np.argsort(values, kind="stable") if not np.isnan(values[row])]
+    worst, best = order[:_EACH_WAY], order[_EACH_WAY:][::-1][:_EACH_WAY]
+    clean = strip_region_text if scores.recognition else str
+    uses_rules = scores.clinical is not None and scores.clinical.labeler.startswith("rules")
+    return tuple(
+        _example(
+            f"{kind}: {table.keys[row]}, mean text score {values[row]:.3f}",
+            clean(table.references[row]),
+            clean(table.predictions[row]),
+            uses_rules,
+        )
+        for kind, rows in (("Worst", worst), ("Best", best))
+        for row in rows
+    )
+
+
+def _example(title: str, reference: str, prediction: str, uses_rules: bool) -> Example:
+    if not uses_rules:
+        spans = tuple(_unshared_sentences(*texts) for texts in ((reference, prediction), (prediction, reference)))
+        return Example(title, reference, prediction, *spans, missed=(), added=())
+    from reg2rg.evaluate.labeler import COUNTED, RuleLabeler
+
+    found = [RuleLabeler().find(text) for text in (reference, prediction)]
+    present, predicted = ({item.abnormality for item in items if item.status in COUNTED} for items in found)
+    missed, added = (
+        tuple(name for name in ABNORMALITY_NAMES if name in names)
+        for names in (present - predicted, predicted - present)
+    )
+    spans = tuple(
+        _merged((item.start, item.end) for item in items if item.status in COUNTED and item.abnormality in names)
+        for items, names in zip(found, (missed, added), strict=True)
+    )
+    return Example(title, reference, prediction, *spans, missed=missed, added=added)
+
+
+def _unshared_sentences(text: str, other: str) -> tuple[Span, ...]:
+    shared = set(split_sentences(other))
+    spans, start = [], 0
+    for sentence in split_sentences(text):
+        start = text.index(sentence, start)
+        if sentence not in shared:
+            spans.append((start, start + len(sentence)))
+        start += len(sentence)
+    return tuple(spans)
+
+
+def _merged(spans: Iterator[Span] | Sequence[Span]) -> tuple[Span, ...]:
+    """In order, without overlaps."""
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return tuple(merged)

@@ -1,0 +1,36 @@
+"""The folder of an evaluation: ``scores.json``, ``scores.csv``, ``scores.html``, ``run.json``; all of them or none."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reg2rg.evaluate.examples import Example
+from reg2rg.evaluate.scores import Scores
+from reg2rg.files import sha256, staged_folder, write_json
+from reg2rg.results.run_record import run_record
+from reg2rg.results.scores_csv import write_regions_csv, write_scores_csv
+from reg2rg.results.scores_html import scores_to_html
+
+
+def write_scores(out: Path, scores: Scores, examples: Sequence[Example], force: bool = False) -> None:
+    """Writes the folder.
+
+    Args:
+        out: the folder; it must be new or empty unless `force`.
+        scores: what to write.
+        examples: studies that the page shows side by side.
+        force: replace what is there.
+
+    Raises:
+        InputError: if the folder cannot be written.
+    """
+    sources = [scores.source, *(other.scores.source for other in (scores.comparison, scores.control) if other)]
+    hashes = {source: sha256(Path(source)) for source in sources}
+    with staged_folder(out, force) as folder:
+        write_json(folder / "scores.json", scores.to_json())
+        write_scores_csv(folder / "scores.csv", scores)
+        if scores.regions:
+            write_regions_csv(folder / "scores_regions.csv", scores)
+        (folder / "scores.html").write_text(scores_to_html(scores, examples), encoding="utf-8")
+        write_json(
+            folder / "run.json", run_record("evaluate", {"recipe": scores.recipe, **scores.settings}, sha256=hashes)
+        )
