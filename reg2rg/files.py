@@ -1,5 +1,6 @@
 """Output that is complete or absent: written beside its place, then renamed into it."""
 
+import errno
 import hashlib
 import json
 import os
@@ -20,7 +21,8 @@ def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
     The current folder and a mounted one (a container's volume) cannot be replaced: if empty, they are filled instead.
 
     Raises:
-        InputError: if `out` is a file, holds something and `force` is false, or cannot be written or replaced.
+        InputError: if `out` is a file, holds something and `force` is false, or cannot be written or replaced, or the
+            disk is full.
     """
     check_free(out, force)
     stays = _cannot_be_renamed(out)
@@ -28,7 +30,8 @@ def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
         raise InputError(f"{out}: a current or mounted folder that is not empty is not replaced; choose one inside it")
     staging = _beside(out / "content" if stays else out, make_folder=True)
     try:
-        yield staging
+        with _full_disk_said(out):
+            yield staging
         if stays:
             for path in list(staging.iterdir()):
                 path.rename(out / path.name)
@@ -48,13 +51,14 @@ def staged_file(out: Path) -> Iterator[Path]:
     """A file path to write to, which becomes `out` when the block ends well and vanishes when it does not.
 
     Raises:
-        InputError: if `out` is a folder, or cannot be written.
+        InputError: if `out` is a folder, or cannot be written, or the disk is full.
     """
     if out.is_dir():
         raise InputError(f"{out}: expected a file to write, found a folder; choose another --out")
     staging = _beside(out, make_folder=False)
     try:
-        yield staging
+        with _full_disk_said(out):
+            yield staging
         staging.replace(out)
     finally:
         staging.unlink(missing_ok=True)
@@ -81,6 +85,16 @@ def sha256(path: Path) -> str:
     """Hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _full_disk_said(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(f"{out}: the disk is full; make room, or choose another --out") from error
 
 
 def _cannot_be_renamed(out: Path) -> bool:

@@ -1,5 +1,6 @@
 """Output is complete or absent, whatever happens in between, and nothing is left beside it."""
 
+import errno
 import hashlib
 import json
 import os
@@ -175,6 +176,17 @@ def test_the_current_and_a_mounted_folder_are_filled_if_empty(
     with pytest.raises(InputError, match="is not replaced; choose one inside it"), staged_folder(out, force=True):
         pytest.fail("refused before the work")
     assert tree(tmp_path) == {"b": "2", "sub/a": "1"}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(tmp_path: Path, number: int) -> None:
+    for staged in (staged_file, staged_folder):
+        with pytest.raises(InputError, match=r"out: the disk is full; make room"), staged(tmp_path / "out") as staging:
+            (staging / "half" if staging.is_dir() else staging).write_text("hal")
+            raise OSError(number, "as the system says it")
+        with pytest.raises(IsADirectoryError), staged(tmp_path / "out"):
+            raise IsADirectoryError(errno.EISDIR, "other errors are not about the disk")
+    assert tree(tmp_path) == {}
 
 
 def test_json_is_readable_and_whole_or_absent(tmp_path: Path) -> None:

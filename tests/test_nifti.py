@@ -265,7 +265,7 @@ def test_a_file_that_cannot_be_written_whole_is_not_written(tmp_path: Path, monk
 
     monkeypatch.setattr(nib.Nifti1Image, "to_stream", break_off)
     for target in (path, tmp_path / "other.nii"):
-        with pytest.raises((OSError, InputError), match="No space left"):
+        with pytest.raises(InputError, match=f"{target.name}: the disk is full"):
             write_volume(target, Volume(INT16 + 1, LPS))
     assert [file.name for file in tmp_path.iterdir()] == ["ct.nii.gz"]
     assert path.read_bytes() == before
