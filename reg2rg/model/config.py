@@ -19,6 +19,9 @@ from reg2rg.tokens import SpecialTokens
 FORMAT = "reg2rg.model/1"
 """Written into config.json, so that no other program's config.json is taken for ours."""
 
+INPUTS = ("global", "texture", "geometry")
+"""What the language model is given to see: the whole image, each region's crop, each region's mask."""
+
 
 @dataclass(frozen=True)
 class ViTConfig:
@@ -139,6 +142,7 @@ class Reg2RGConfig:
         language: the language model.
         max_regions: region slots of a prompt.
         text_vocabulary_size: ids of the tokenizer without our special tokens.
+        inputs: those of `INPUTS` that the model sees; the tokens of the others are zero (for ablations and controls).
         trained_on: ``phantom`` if synthetic phantoms are all it knows; empty if we cannot tell.
     """
 
@@ -152,12 +156,15 @@ class Reg2RGConfig:
     language: LanguageConfig
     max_regions: int
     text_vocabulary_size: int
+    inputs: tuple[str, ...] = INPUTS
     trained_on: str = ""
 
     def __post_init__(self) -> None:
         _check_positive(self)
         if self.grid_spacing_mm is not None and not all(0 < spacing < math.inf for spacing in self.grid_spacing_mm):
             raise InputError(f"grid_spacing_mm: expected positive lengths, got {self.grid_spacing_mm}")
+        if unknown := [name for name in self.inputs if name not in INPUTS]:
+            raise InputError(f"inputs: expected some of {', '.join(INPUTS)}, got {unknown[0]!r}")
         if self.mask_encoder.channels != 1:
             raise InputError(f"mask_encoder.channels: a mask has 1 channel, got {self.mask_encoder.channels}")
         for name, vit in (("vision", self.vision), ("mask_encoder", self.mask_encoder)):

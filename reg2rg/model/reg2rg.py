@@ -87,14 +87,32 @@ class Reg2RG(nn.Module):
         for brackets in (self.image_brackets, self.region_brackets):
             nn.init.normal_(brackets, std=0.02)
 
-    def encode_crops(self, crops: Float[Tensor, "crop x y z"]) -> Float[Tensor, "crop latent embedding"]:
-        """Texture crops, or whole images, as latents in the language model's width."""
+    def read_crops(self, crops: Float[Tensor, "crop x y z"]) -> Float[Tensor, "crop latent width"]:
+        """Texture crops, or whole images, as latents in the vision encoder's width."""
         patches = self.vision(self._checked(crops).to(_dtype(self.vision)))
-        return self.project_crops(self.perceiver(patches.to(_dtype(self.perceiver))))
+        return self.perceiver(patches.to(_dtype(self.perceiver)))
 
-    def encode_masks(self, masks: Float[Tensor, "region x y z"]) -> Float[Tensor, "region embedding"]:
-        """Region masks as one token each in the language model's width."""
-        return self.project_masks(self.mask_encoder(self._checked(masks).to(_dtype(self.mask_encoder))))
+    def read_masks(self, masks: Float[Tensor, "region x y z"]) -> Float[Tensor, "region mask_width"]:
+        """Region masks as one vector each in the mask encoder's width."""
+        return self.mask_encoder(self._checked(masks).to(_dtype(self.mask_encoder)))
+
+    def project(
+        self,
+        images: Float[Tensor, "batch latent width"],
+        textures: Float[Tensor, "region latent width"],
+        masks: Float[Tensor, "region mask_width"],
+        region_counts: Sequence[int],
+    ) -> Features:
+        """What `read_crops` and `read_masks` gave, in the language model's width; zeros for what it is not shown."""
+        image_tokens, texture_tokens, mask_tokens = (
+            project(vectors) if name in self.config.inputs else vectors.new_zeros(*vectors.shape[:-1], width)
+            for name, project, vectors, width in (
+                ("global", self.project_crops, images, self.project_crops.out_features),
+                ("texture", self.project_crops, textures, self.project_crops.out_features),
+                ("geometry", self.project_masks, masks, self.project_masks.out_features),
+            )
+        )
+        return Features(image_tokens, texture_tokens, mask_tokens, tuple(region_counts))
 
     def encode(
         self,
@@ -104,8 +122,8 @@ class Reg2RG(nn.Module):
         region_counts: Sequence[int],
     ) -> Features:
         """Everything there is to see of a batch of studies; images and textures pass the encoder together."""
-        latents = self.encode_crops(torch.cat([images, textures]))
-        return Features(latents[: len(images)], latents[len(images) :], self.encode_masks(masks), tuple(region_counts))
+        latents = self.read_crops(torch.cat([images, textures]))
+        return self.project(latents[: len(images)], latents[len(images) :], self.read_masks(masks), region_counts)
 
     def splice(
         self,

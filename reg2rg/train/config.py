@@ -9,6 +9,7 @@ from typing import Literal
 from jsonargparse import ArgumentError, ArgumentParser
 
 from reg2rg.errors import InputError
+from reg2rg.model.config import INPUTS
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class TrainConfig:
         schedule: what the learning rate does afterwards.
         weight_decay: of AdamW.
         shuffle_regions: region-report alignment; regions in random order in every prompt. Off: always as listed.
-        image_free: the control: the same training with every visual token zeroed.
+        inputs: what the report stage's model is shown; the tokens of anything else are zero. none is the control that
+            sees no image.
         max_length: longest prompt and answer in tokens.
         bf16: matrix products in bfloat16.
         seed: of weights, order and dropout.
@@ -59,7 +61,7 @@ class TrainConfig:
     schedule: Literal["constant", "cosine"] = "constant"
     weight_decay: float = 0.0
     shuffle_regions: bool = True
-    image_free: bool = False
+    inputs: Literal["all", "none", "global", "texture", "geometry", "texture+geometry"] = "all"
     max_length: int = 2048
     bf16: bool = True
     seed: int = 0
@@ -67,6 +69,12 @@ class TrainConfig:
     validate: int = 200
     cache: str = ""
     workers: int = 2
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Those of `reg2rg.model.config.INPUTS` that `inputs` stands for."""
+        groups: dict[str, tuple[str, ...]] = {"all": INPUTS, "none": ()}
+        return groups[self.inputs] if self.inputs in groups else tuple(self.inputs.split("+"))
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate", "save_every", "max_length"):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from reg2rg.data.crops import CropStore
-from reg2rg.model.reg2rg import Features, Reg2RG
+from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.processor import Processor
 from reg2rg.vocabulary import IGNORED_LABEL
 
@@ -120,12 +120,7 @@ class ReportTrainee(nn.Module):
         """The loss on the answers."""
         model = self.model
         if self._encoded:
-            features = Features(
-                model.project_crops(image.float()),
-                model.project_crops(textures.float()),
-                model.project_masks(masks.float()),
-                tuple(region_counts),
-            )
+            features = model.project(image.float(), textures.float(), masks.float(), region_counts)
         else:
             features = model.encode(image, textures, masks, region_counts)
         loss = model(token_ids, attention_mask, labels, features=features).loss
@@ -143,17 +138,9 @@ def encode_studies(
     for index in range(len(store)):
         crops = store[index]
         images = torch.cat([torch.from_numpy(crops.image)[None], torch.from_numpy(crops.textures)])
-        latents = model.perceiver(model.vision(images)).half()
-        masks = model.mask_encoder(torch.from_numpy(crops.masks)).half()
+        latents = model.read_crops(images).half()
+        masks = model.read_masks(torch.from_numpy(crops.masks)).half()
         encoded.append(EncodedStudy(crops.regions, latents[0], latents[1:], masks))
         if progress:
             progress(index + 1, len(store))
     return encoded
-
-
-def blind(model: Reg2RG) -> None:
-    """Makes the model the image-free control: both projections give zeros, and go on doing so."""
-    for projection in (model.project_crops, model.project_masks):
-        for parameter in projection.parameters():
-            nn.init.zeros_(parameter)
-            parameter.requires_grad_(False)

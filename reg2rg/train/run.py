@@ -155,13 +155,13 @@ def _encoder_tensors(model: Reg2RG) -> dict[str, Tensor]:
 
 
 def _choose_parts(model: Reg2RG, config: TrainConfig) -> None:
+    """Which weights are trained, and what the model is shown."""
     if config.parts == "published":
         freeze_as_published(model)
     elif config.parts == "language":
         for part in _ENCODERS:
             getattr(model, part).requires_grad_(False)
-    if config.image_free:
-        report.blind(model)
+    model.config = replace(model.config, inputs=config.input_names)
 
 
 def _crops(config: TrainConfig, dataset: Dataset, sizes: Reg2RGConfig, limit: int | None = None) -> CropStore:

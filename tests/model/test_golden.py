@@ -121,15 +121,15 @@ def run(model: Reg2RG, samples: Iterable[Sample], token_ids: np.ndarray, dtype: 
         "mask_mean": model.mask_encoder,
         "mask_fc": model.project_masks,
     }
-    parts: dict[str, Tensor] = {}
+    parts: dict[str, list[Tensor]] = {name: [] for name in watched}
     hooks = [
-        part.register_forward_hook(lambda module, inputs, output, name=name: parts.update({name: output}))
+        part.register_forward_hook(lambda module, inputs, output, name=name: parts[name].append(output))
         for name, part in watched.items()
     ]
     final = model.embed(torch.from_numpy(token_ids), images, textures, masks, [len(s.regions) for s in samples])
     for hook in hooks:
         hook.remove()
-    return Run(final, parts)
+    return Run(final, {name: torch.cat(outputs) for name, outputs in parts.items()})
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +231,7 @@ class TestMistakes:
         return json.loads((GOLDEN / "sensitivity.json").read_text())
 
     def moved_image(self, model: Reg2RG, image: Tensor, golden: dict[str, np.ndarray]) -> float:
-        return distance(model.encode_crops(image), golden["a.fc.image"])
+        return distance(model.project_crops(model.read_crops(image)), golden["a.fc.image"])
 
     def moved_perceiver(self, model: Reg2RG, patches: Tensor, golden: dict[str, np.ndarray]) -> float:
         return distance(model.project_crops(model.perceiver(patches)), golden["a.fc.image"])
@@ -239,7 +239,7 @@ class TestMistakes:
     def moved_masks(self, model: Reg2RG, golden: dict[str, np.ndarray]) -> float:
         masks = torch.stack([mask("", region) for region in A.regions])
         stored = np.concatenate([golden[f"a.mask_fc.{region}"] for region in A.regions])
-        return distance(model.encode_masks(masks), stored)
+        return distance(model.project_masks(model.read_masks(masks)), stored)
 
     def test_without_a_mistake(self, model: Reg2RG, patches: Tensor, golden: dict[str, np.ndarray]) -> None:
         assert self.moved_perceiver(model, patches, golden) < TOLERANCE

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reg2rg.errors import InputError
 from reg2rg.model.build import build_model, tiny
-from reg2rg.model.config import LanguageConfig, LoRAConfig, Reg2RGConfig
+from reg2rg.model.config import INPUTS, LanguageConfig, LoRAConfig, Reg2RGConfig
 from reg2rg.model.reg2rg import Features, Reg2RG, freeze_as_published, unique_tensors
 
 COUNTS = (2, 0, 3)
@@ -114,9 +114,21 @@ def test_everything_seen_reaches_the_words(model: Reg2RG, inputs: dict[str, Tens
     assert (model(ids, mask, **changed, region_counts=COUNTS).logits - before).abs().max() > 1e-4
 
 
+@pytest.mark.parametrize("shown", [("global",), ("texture", "geometry"), ()])
+def test_what_is_not_shown_is_zero(
+    model: Reg2RG, inputs: dict[str, Tensor], shown: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "config", dataclasses.replace(model.config, inputs=shown))
+    features = model.encode(**inputs, region_counts=COUNTS)
+    for name, tokens in zip(
+        INPUTS, (features.image_tokens, features.texture_tokens, features.mask_tokens), strict=True
+    ):
+        assert bool(tokens.any()) == (name in shown)
+
+
 def test_crops_of_another_size(model: Reg2RG) -> None:
     with pytest.raises(ValueError, match=r"expected crops of \(16, 16, 8\)"):
-        model.encode_crops(torch.zeros(1, 16, 8, 8))
+        model.read_crops(torch.zeros(1, 16, 8, 8))
 
 
 class TestGenerate:

@@ -99,7 +99,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
 
 
 def test_the_control_sees_nothing(world: Path, encoders: Path) -> None:
-    train(replace(config(world, "report", "control"), encoders=str(encoders), image_free=True))
+    train(replace(config(world, "report", "control"), encoders=str(encoders), inputs="none"))
     model = Reporter.load(str(world / "control" / "model"), "cpu").model
     size = model.config.crop_size_xyz
     features = model.encode(torch.randn(1, *size), torch.randn(2, *size), torch.rand(2, *size), [2])
