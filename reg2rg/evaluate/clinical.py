@@ -8,7 +8,7 @@ so every result names its labeler.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool
@@ -19,6 +19,7 @@ from reg2rg.evaluate.rates import class_rates
 Labels = Bool[np.ndarray, "study abnormality"]
 
 
+@runtime_checkable
 class Labeler(Protocol):
     """Something that reads from a report which of the 18 abnormalities it asserts.
 
@@ -98,16 +99,19 @@ def clinical_scores(reference_labels: Labels, predicted_labels: Labels, labeler:
     >>> scores.macro.f1, len(scores.unsupported)
     (0.4, 17)
     """
-    referenced = reference_labels.sum(axis=0)
-    values = class_rates((reference_labels & predicted_labels).sum(axis=0), predicted_labels.sum(axis=0), referenced)
+    hits, predicted, referenced = (
+        labels.sum(axis=0, keepdims=True)
+        for labels in (reference_labels & predicted_labels, predicted_labels, reference_labels)
+    )
+    values = class_rates(hits, predicted, referenced)
     total = int(referenced.sum())
     return ClinicalScores(
         labeler,
-        micro=_rates(values.micro, total),
-        macro=_rates(values.macro, total),
-        weighted=_rates(values.weighted, total),
+        micro=_rates(values.micro[0], total),
+        macro=_rates(values.macro[0], total),
+        weighted=_rates(values.weighted[0], total),
         per_abnormality={
-            name: _rates(values.per_class[i], int(referenced[i])) for i, name in enumerate(ABNORMALITY_NAMES)
+            name: _rates(values.per_class[0, i], int(referenced[0, i])) for i, name in enumerate(ABNORMALITY_NAMES)
         },
     )
 

@@ -110,7 +110,7 @@ def split_sentences(text: str) -> Iterator[tuple[int, str]]:
     """The sentences of a report, each with the offset of its first letter.
 
     >>> list(split_sentences("On ct. 4.5 mm nodule. No effusion; clear."))
-    [(0, 'On ct. 4.5 mm nodule.'), (22, 'No effusion;'), (34, 'clear.')]
+    [(0, 'On ct. 4.5 mm nodule.'), (22, 'No effusion;'), (35, 'clear.')]
     """
     start = 0
     for end in (*(match.end() for match in _SENTENCE_END.finditer(text)), len(text)):
@@ -161,10 +161,11 @@ class _Wording:
 
 @dataclass(frozen=True)
 class _Table:
-    """The rules, compiled: the wordings of findings, the names of sites, and the cues by their kind."""
+    """The rules, compiled: wordings of findings, names of sites, those that are organs, and cues by their kind."""
 
     wordings: tuple[_Wording, ...]
     site: re.Pattern[str]
+    organs: frozenset[str]
     cues: dict[str, re.Pattern[str]]
 
 
@@ -182,17 +183,19 @@ def _table() -> _Table:
         for row in rows
         if row["kind"] == "finding"
     )
-    alternatives: dict[str, dict[str, list[str]]] = {"site": {}, "cue": {}}
+    patterns: dict[str, dict[str, list[str]]] = {"site": {}, "cue": {}}
     for row in rows:
-        if row["kind"] in alternatives:
-            alternatives[row["kind"]].setdefault(row["name"], []).append(translate(row["pattern"]))
-    site = "|".join(f"(?P<{name}>{'|'.join(patterns)})" for name, patterns in alternatives["site"].items())
-    cues = {name: re.compile("|".join(patterns)) for name, patterns in alternatives["cue"].items()}
-    return _Table(wordings, re.compile(site), cues)
+        if row["kind"] != "finding":
+            kind = "cue" if row["kind"] == "cue" else "site"
+            patterns[kind].setdefault(row["name"], []).append(translate(row["pattern"]))
+    site = "|".join(f"(?P<{name}>{'|'.join(alternatives)})" for name, alternatives in patterns["site"].items())
+    organs = frozenset(row["name"] for row in rows if row["kind"] == "organ")
+    cues = {name: re.compile("|".join(alternatives)) for name, alternatives in patterns["cue"].items()}
+    return _Table(wordings, re.compile(site), organs, cues)
 
 
 def read_rules() -> list[dict[str, str]]:
-    """The rows of the table: kind (finding, site, cue), name, pattern, not_in, unless, example."""
+    """The rows of the table: kind (finding, organ, site, cue), name, pattern, not_in, unless, example."""
     text = (files("reg2rg.evaluate") / "labeler_rules.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
 
@@ -216,7 +219,7 @@ def _read_sentence(sentence: str, last_site: str | None) -> tuple[tuple[Evidence
         if wording.key in sentence
         for match in wording.pattern.finditer(sentence)
     ]
-    found: dict[tuple[str, int], Evidence] = {}
+    found: list[Evidence] = []
     if matches:
         statements = _split_statements(sentence, table.cues)
         scopes = _scopes(sentence, statements, table.cues)
@@ -229,21 +232,31 @@ def _read_sentence(sentence: str, last_site: str | None) -> tuple[tuple[Evidence
         if _is_elsewhere(wording.not_in, statement, start, sites, last_site):
             continue
         status = next((s for s, spans in scopes.items() if any(a < end and start < b for a, b in spans)), PRESENT)
-        found.setdefault((wording.abnormality, start), Evidence(wording.abnormality, start, end, status))
-    evidence = tuple(sorted(found.values(), key=lambda e: (e.start, e.end)))
-    return evidence, sites[-1][1] if sites else last_site
+        found.append(Evidence(wording.abnormality, start, end, status))
+    return _without_parts(found), sites[-1][1] if sites else last_site
+
+
+def _without_parts(found: list[Evidence]) -> tuple[Evidence, ...]:
+    """The evidence in the order of the text, without what only repeats a part of other evidence."""
+    kept: list[Evidence] = []
+    for each in sorted(found, key=lambda e: (e.start, -e.end)):
+        if not any(
+            other.end >= each.end and replace(each, start=other.start, end=other.end) == other for other in kept
+        ):
+            kept.append(each)
+    return tuple(kept)
 
 
 def _is_elsewhere(
     not_in: frozenset[str], statement: Span, start: int, sites: list[tuple[int, str | None]], last_site: str | None
 ) -> bool:
-    """Whether a finding is said of an organ that it does not count for: the statement's, else the nearest."""
+    """Whether a finding is said of an site that it does not count for: the statement's, else the nearest organ."""
     here = {site for at, site in sites if statement[0] <= at < statement[1]}
     if here:
         return here <= not_in
     before = [site for at, site in sites if at < start]
     nearest = before[-1] if before else sites[0][1] if sites else last_site
-    return nearest in not_in
+    return nearest in not_in and nearest in _table().organs
 
 
 _JOINT = re.compile(r"[,:]\s*(?:(?:and|with)\b)?|\b(?:and|with)\b")
@@ -278,7 +291,9 @@ def _is_new_statement(left: str, joint: str, right: str, cues: dict[str, re.Patt
         return True  # "no mass is seen in the lung, ...": what was denied is complete
     if not predicate.search(right):
         return False
-    return bool(predicate.search(left)) or (joint != "and" and bool(cues["place"].search(left)))
+    if predicate.search(left):
+        return True
+    return joint != "and" and bool(cues["place"].search(left) or cues["determiner"].match(right))
 
 
 def _scopes(sentence: str, statements: list[Span], cues: dict[str, re.Pattern[str]]) -> dict[str, list[Span]]:
@@ -297,5 +312,7 @@ def _scopes(sentence: str, statements: list[Span], cues: dict[str, re.Pattern[st
         stop = cues["ends-denial"].search(sentence, cue[1], end)
         absent.append((cue[0], stop.start() if stop else end))
     past = [(begin, cue[1]) for cue, (begin, _) in cues_of("past-preceding")]
-    past += [(cue[0], end) for cue, (_, end) in cues_of("past-following")]
+    for cue, (_, end) in cues_of("past-following"):
+        comma = sentence.find(",", cue[1], end)
+        past.append((cue[0], end if comma < 0 else comma))
     return {PAST: past, ABSENT: absent, UNCERTAIN: [statement for _, statement in doubts]}
