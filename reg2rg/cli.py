@@ -333,7 +333,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     from reg2rg.results.scores_text import print_scores
 
-    print_scores(scores, Console())
+    print_scores(scores, Console(width=None if sys.stdout.isatty() else 110))
     if args.out is not None:
         print(f"\nWritten to {args.out}: open {args.out / 'scores.html'} in a browser.")
 

@@ -257,14 +257,12 @@ class _Measurement:
         values = dict(zip(sums.names, score_sums(sums), strict=True))
         intervals = self.bootstrap.intervals(sums)
         support = {**dict.fromkeys(AVERAGES, sum(support.values())), **support}
-        return {
-            group: Rating(
-                *(values[f"{group} {measure}"] for measure in MEASURES),
-                *(intervals[f"{group} {measure}"] for measure in MEASURES),
-                support=count,
-            )
-            for group, count in support.items()
-        }
+        ratings = {}
+        for group, count in support.items():
+            rates = {measure: values[f"{group} {measure}"] for measure in MEASURES}
+            limits: dict[str, Any] = {f"{measure}_ci95": intervals[f"{group} {measure}"] for measure in MEASURES}
+            ratings[group] = Rating(**rates, **limits, support=count)
+        return ratings
 
     def _recognition(self, counts: RecognitionCounts) -> RecognitionFigures:
         intervals = self.bootstrap.intervals(counts.accuracy) | self.bootstrap.intervals(counts.pooled)

@@ -1,6 +1,5 @@
 """Studies to look at: those that score worst and best, with what differs between reference and prediction."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,22 +64,33 @@ def pick_examples(scores: Scores, table: ReportTable) -> tuple[Example, ...]:
 
 
 def _example(title: str, reference: str, prediction: str, uses_rules: bool) -> Example:
-    if not uses_rules:
-        spans = tuple(_unshared_sentences(*texts) for texts in ((reference, prediction), (prediction, reference)))
-        return Example(title, reference, prediction, *spans, missed=(), added=())
+    missed, added = _differing(reference, prediction) if uses_rules else ({}, {})
+    return Example(
+        title,
+        reference,
+        prediction,
+        reference_spans=_merged(missed) if uses_rules else _unshared_sentences(reference, prediction),
+        prediction_spans=_merged(added) if uses_rules else _unshared_sentences(prediction, reference),
+        missed=tuple(missed),
+        added=tuple(added),
+    )
+
+
+def _differing(reference: str, prediction: str) -> tuple[dict[str, list[Span]], dict[str, list[Span]]]:
+    """Abnormalities that only the one text asserts, with the words that do, and those that only the other asserts."""
     from reg2rg.evaluate.labeler import COUNTED, RuleLabeler
 
-    found = [RuleLabeler().find(text) for text in (reference, prediction)]
-    present, predicted = ({item.abnormality for item in items if item.status in COUNTED} for items in found)
-    missed, added = (
-        tuple(name for name in ABNORMALITY_NAMES if name in names)
-        for names in (present - predicted, predicted - present)
-    )
-    spans = tuple(
-        _merged((item.start, item.end) for item in items if item.status in COUNTED and item.abnormality in names)
-        for items, names in zip(found, (missed, added), strict=True)
-    )
-    return Example(title, reference, prediction, *spans, missed=missed, added=added)
+    spans: list[dict[str, list[Span]]] = []
+    for text in (reference, prediction):
+        found = [item for item in RuleLabeler().find(text) if item.status in COUNTED]
+        spans.append({})
+        for name in ABNORMALITY_NAMES:
+            if places := [(item.start, item.end) for item in found if item.abnormality == name]:
+                spans[-1][name] = places
+    first, second = spans
+    return {name: first[name] for name in first if name not in second}, {
+        name: second[name] for name in second if name not in first
+    }
 
 
 def _unshared_sentences(text: str, other: str) -> tuple[Span, ...]:
@@ -94,10 +104,10 @@ def _unshared_sentences(text: str, other: str) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def _merged(spans: Iterator[Span] | Sequence[Span]) -> tuple[Span, ...]:
-    """In order, without overlaps."""
+def _merged(places: dict[str, list[Span]]) -> tuple[Span, ...]:
+    """All spans in order, without overlaps."""
     merged: list[Span] = []
-    for start, end in sorted(spans):
+    for start, end in sorted(span for spans in places.values() for span in spans):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
         else:

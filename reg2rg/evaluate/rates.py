@@ -6,7 +6,7 @@ All functions take sums over studies with any leading axes, so that a thousand r
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float, Num, Shaped
 
 from reg2rg.evaluate.ngrams import ratio
 from reg2rg.evaluate.statistics import StudySums
@@ -47,7 +47,7 @@ def class_rates(
     weights = referenced.astype(np.float64)
     return ClassRates(
         per_class=per_class,
-        micro=_rates(hits.sum(axis=-1), predicted.sum(axis=-1), referenced.sum(axis=-1)),
+        micro=_rates(*(counts.sum(axis=-1, keepdims=True) for counts in (hits, predicted, referenced)))[..., 0, :],
         macro=_mean(per_class, supported),
         weighted=_mean(per_class, weights),
     )
@@ -73,11 +73,11 @@ AVERAGES = ("micro", "macro", "weighted")
 
 def rate_sums(
     labels: tuple[str, ...],
-    hits: Num[np.ndarray, "study label"],
-    predicted: Num[np.ndarray, "study label"],
-    referenced: Num[np.ndarray, "study label"],
+    hits: Shaped[np.ndarray, "study label"],
+    predicted: Shaped[np.ndarray, "study label"],
+    referenced: Shaped[np.ndarray, "study label"],
 ) -> StudySums:
-    """The rates as figures that follow from sums over studies: ``micro precision`` ..., then those of each label."""
+    """Figures ``micro precision`` ... and those of each label, from what each study has: booleans or counts."""
     names = tuple(f"{group} {measure}" for group in (*AVERAGES, *labels) for measure in MEASURES)
     counts = np.concatenate([hits, predicted, referenced], axis=1).astype(np.float64)
     return StudySums(names, counts, _finish)

@@ -44,7 +44,7 @@ def _text_table(scores: Scores) -> Table:
     others = [(name, other) for name, other in (("compared", scores.comparison), ("control", scores.control)) if other]
     columns = [column for name, _ in others for column in (name, "difference (p)")]
     title = f"{scores.source}: {scores.pairs} reports, recipe {scores.recipe}"
-    table = _table(title, "metric", "mean ± std", "95 % interval", "overall", *columns)
+    table = _table(title, "metric", "mean ± std", "95 % int.", "overall", *columns)
     for name, figure in scores.text.metrics.items():
         overall = scores.text.overall.get(f"Overall_{name}")
         cells = [
@@ -66,7 +66,7 @@ def _region_table(scores: Scores, recognition: RecognitionFigures) -> Table:
         f"Regions recognized per report: {recognition.accuracy:.4f} ± {recognition.accuracy_std:.4f} "
         f"({_interval(recognition.accuracy_ci95)}), of all: {recognition.pooled_accuracy:.4f}"
     )
-    table = _table(title, "region", "naming F1", "95 % interval", "pairs", "missing", metric, "distinct")
+    table = _table(title, "region", "named F1", "95 % int.", "pairs", "missing", metric, "distinct")
     for name in dict.fromkeys((*scores.regions, *recognition.per_region)):
         rating, region = recognition.per_region.get(name), scores.regions.get(name)
         is_invented = name in recognition.invented
@@ -85,7 +85,7 @@ def _region_table(scores: Scores, recognition: RecognitionFigures) -> Table:
 
 def _clinical_table(clinical: ClinicalFigures) -> Table:
     title = f"Abnormalities: labels by {clinical.labeler}, of references by {clinical.reference_labels}"
-    table = _table(title, "abnormality", "precision", "recall", "F1", "95 % interval", "support")
+    table = _table(title, "abnormality", "precision", "recall", "F1", "95 % int.", "n")
     averages = {"micro average": clinical.micro, "macro average": clinical.macro, "weighted average": clinical.weighted}
     for name, rating in {**averages, **clinical.per_abnormality}.items():
         rates = (f"{value:.4f}" for value in (rating.precision, rating.recall, rating.f1))
@@ -95,7 +95,7 @@ def _clinical_table(clinical: ClinicalFigures) -> Table:
 
 
 def _table(title: str, first: str, *others: str) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column(first, no_wrap=True)
     for column in others:
         table.add_column(column, justify="right", no_wrap=True)
