@@ -79,6 +79,20 @@ def test_to_native_undoes_every_orientation(code: str) -> None:
     assert back.sources == masks.sources
 
 
+def test_the_affine_comes_back_to_the_last_digit() -> None:
+    """Turned there and back, the origin would be off in its last digits, and other programs would see two grids."""
+    affine = np.array(
+        [[-0.7421875, 1e-9, 0, 189.72], [1e-9, -0.7421875, 0.1, 161.13], [0, 0.3, 1.1, -402.9], [0, 0, 0, 1]]
+    )
+    native = Volume(np.zeros((37, 41, 29), np.int16), affine)
+    canonical = reorient(native)
+    assert (reorient(canonical, native.grid.orientation).affine != affine).any()
+    study = Study(
+        "one", canonical, RegionMasks(np.ones((37, 41, 29), np.uint16), canonical.affine), native_affine=affine
+    )
+    np.testing.assert_array_equal(to_native(study, study.masks).affine, affine)
+
+
 def test_a_study_that_was_never_stored_otherwise_is_native_as_it_is() -> None:
     volume = Volume(np.zeros(SIZE, np.int16), STRAIGHT)
     study = Study("one", volume, RegionMasks(np.ones(SIZE, np.uint16), STRAIGHT))
