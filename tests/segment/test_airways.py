@@ -29,6 +29,13 @@ def test_the_lumen_is_followed_to_the_lungs_and_not_into_them() -> None:
     np.testing.assert_array_equal(lumen_of(chest()), TRACHEA | BRONCHI)
 
 
+def test_a_flat_branch_is_grown_into_though_it_is_no_round_spot() -> None:
+    branch = (np.abs(X) <= 30) & (np.hypot(Y, Z - 90) <= 4) & ~TRACHEA  # 60 mm across, 8 mm high
+    hu = chest()
+    hu[branch] = -890  # small lumens are not as dark
+    np.testing.assert_array_equal(lumen_of(hu), TRACHEA | BRONCHI | branch)
+
+
 def test_the_tallest_column_is_the_trachea() -> None:
     bubble = (np.hypot(X - 28, Y - 28) <= 6) & (Z >= 70)
     hu = chest()

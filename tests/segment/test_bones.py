@@ -53,6 +53,15 @@ def chest() -> Chest:
     return Chest(hu, find_bones(hu, body, LUNGS, thorax, spine, SPACING_MM))
 
 
+def bones_of(mask: np.ndarray) -> np.ndarray:
+    """What is found of a mask of 600 HU."""
+    hu = np.full(SIZE, 40.0, np.float32)
+    hu[LUNGS], hu[mask] = -850, 600
+    thorax = hull_slices(LUNGS)
+    spine = locate_spine(LUNGS, thorax, SPACING_MM)
+    return find_bones(hu, np.ones(SIZE, bool), LUNGS, thorax, spine, SPACING_MM)
+
+
 def share(found: np.ndarray, of: np.ndarray) -> float:
     return np.count_nonzero(found & of) / np.count_nonzero(of)
 
@@ -82,14 +91,22 @@ def test_a_bone_outside_of_the_body_is_none(chest: Chest) -> None:
     assert not (bones & RIB).any() and share(bones, VERTEBRA) > 0.97
 
 
-def test_what_bone_encloses_is_filled_unless_it_is_larger_than_marrow(chest: Chest) -> None:
-    hu = np.full(SIZE, 40.0, np.float32)
-    hu[LUNGS] = -850
-    ring, hole = rod(disk(0, -2, 12) & ~disk(0, -2, 9)), rod(disk(0, -2, 9))  # an arch and its canal, open above
-    hu[ring] = 600
+def test_what_bone_encloses_is_filled_unless_it_is_larger_than_marrow() -> None:
+    ring, hole = rod(disk(0, -2, 12) & ~disk(0, -2, 9)), rod(disk(0, -2, 9))  # an arch and its canal
     around = rod((np.abs(X - MIDDLE_MM) > 94) | (Y < 6) | (Y > 150))  # bone on all sides, as no bone is
-    hu[around] = 600
-    thorax = hull_slices(LUNGS)
-    bones = find_bones(hu, np.ones(SIZE, bool), LUNGS, thorax, locate_spine(LUNGS, thorax, SPACING_MM), SPACING_MM)
+    bones = bones_of(ring | around)
     assert share(bones, ring | hole) == 1 and share(bones, around) == 1
     assert share(bones, rod(disk(0, 60, 20))) == 0
+
+
+def test_a_crack_of_a_vertebra_does_not_keep_its_marrow_from_being_filled() -> None:
+    crack = rod(X == 100)  # one voxel wide
+    marrow = disk(0, 18, 9)
+    shell = rod(disk(0, 18, 16) & ~marrow) & ~crack
+    assert share(bones_of(shell), rod(marrow, 3, 27)) == 1
+
+
+def test_bone_at_the_border_of_the_thorax_is_whole() -> None:
+    sternum = rod((np.abs(X - MIDDLE_MM) < 16) & (Y >= 138) & (Y < 152))  # the lungs' front is at 138 mm
+    assert (sternum & hull_slices(LUNGS)).any()
+    assert share(bones_of(sternum), sternum) == 1

@@ -20,7 +20,7 @@ def parts() -> tuple[np.ndarray, np.ndarray, np.ndarray, Spine]:
     lungs = np.zeros(SIZE, bool)
     for x in (slice(8, 22), slice(38, 52)):
         lungs[x, 4 : 4 + AHEAD, 2:38] = True
-        lungs[x, 10:, 2:5] = False
+        lungs[x, 14:, 2:5] = False
     bones = np.zeros(SIZE, bool)
     bones[25:35, 4:15] = True
     thorax = hull_slices(lungs)

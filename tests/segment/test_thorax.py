@@ -50,6 +50,14 @@ def test_the_couch_is_no_body() -> None:
     np.testing.assert_array_equal(found, body)
 
 
+def test_a_couch_that_the_patient_lies_on_ends_where_the_patient_does() -> None:
+    size = (60, 50, 20)
+    body, couch = box(size, (14, 46), (16, 46), (0, 20)), box(size, (0, 60), (14, 16), (0, 20))
+    found = find_body(~(body | couch), (2.0, 2.0, 2.0))
+    assert found[body].all()
+    assert not found[:8].any() and not found[52:].any()
+
+
 def test_what_is_nowhere_thick_is_taken_whole() -> None:
     size = (30, 30, 10)
     sheet = box(size, (0, 30), (10, 12), (0, 10))

@@ -206,6 +206,6 @@ def test_a_real_vertebra_is_bone_and_a_real_aorta_is_not(shared: Path, chest_cta
 def test_a_real_aorta_and_a_real_heart_lie_in_and_below_the_mediastinum(shared: Path, chest_cta: Segmentation) -> None:
     aorta, heart = (true_mask(shared, name, chest_cta.masks.grid) for name in ("aorta", "heart_larger_grid"))
     lung, mediastinum = chest_cta.masks.mask("lung"), chest_cta.masks.mask("mediastinum")
-    assert mediastinum[aorta].mean() > 0.75  # 0.776, the rest runs through the abdomen
+    assert mediastinum[aorta].mean() > 0.75  # 0.776: the root counts as heart, the lower end as abdomen
     assert mediastinum[heart].mean() < 0.15  # 0.117
     assert lung[aorta].mean() < 0.002 and lung[heart].mean() < 0.01  # 0.0002, 0.007
