@@ -80,17 +80,14 @@ def test_to_native_undoes_every_orientation(code: str) -> None:
 
 
 def test_the_affine_comes_back_to_the_last_digit() -> None:
-    """Turned there and back, the origin would be off in its last digits, and other programs would see two grids."""
-    affine = np.array(
-        [[-0.7421875, 1e-9, 0, 189.72], [1e-9, -0.7421875, 0.1, 161.13], [0, 0.3, 1.1, -402.9], [0, 0, 0, 1]]
-    )
+    """A qform's affine has all digits of a double: turned there and back, it would be off in the last ones."""
+    affine = np.array([[-0.7, 0, 0, 0.1], [0, -0.7, 0, 0.2], [0, 0, 1.1, -0.3], [0, 0, 0, 1]])
     native = Volume(np.zeros((37, 41, 29), np.int16), affine)
     canonical = reorient(native)
-    assert (reorient(canonical, native.grid.orientation).affine != affine).any()
-    study = Study(
-        "one", canonical, RegionMasks(np.ones((37, 41, 29), np.uint16), canonical.affine), native_affine=affine
-    )
-    np.testing.assert_array_equal(to_native(study, study.masks).affine, affine)
+    assert (reorient(canonical, "LPS").affine != affine).any()
+    masks = RegionMasks(np.ones((37, 41, 29), np.uint16), canonical.affine)
+    study = Study("one", canonical, masks, native_affine=affine)
+    np.testing.assert_array_equal(to_native(study, masks).affine, affine)
 
 
 def test_a_study_that_was_never_stored_otherwise_is_native_as_it_is() -> None:
