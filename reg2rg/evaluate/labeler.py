@@ -141,11 +141,33 @@ def translate(pattern: str) -> str:
     return rf"\b(?:{pattern})(?!\w)".replace("\0", _FAR).replace("\1", _NEAR)
 
 
-def _longest_word(pattern: str) -> str:
-    """A word that every match of the pattern contains, to look for first; '' where all are alternatives."""
-    while pattern != (pattern := re.sub(r"\([^()]*\)(\?|\{.*?\})?", " ", pattern)):
-        pass
-    return max(re.findall(r"[a-z]+", pattern), key=len, default="")
+def _key_words(pattern: str) -> tuple[str, ...]:
+    """Words of which every match of a pattern contains at least one; looking for them first saves most of the time.
+
+    >>> _key_words("(enlarged|swollen( up)?) .. lymph node*"), _key_words("(nodul*(?! like)|micronodul*)")
+    (('lymph',), ('nodul', 'micronodul'))
+    """
+    groups: list[tuple[str, ...]] = []
+
+    def close(group: re.Match[str]) -> str:
+        """A sign for a group that a match must pass, a blank for one that it may leave out."""
+        if group[2] or group[1].startswith("?"):
+            return " "
+        groups.append(tuple(word for each in group[1].split("|") for word in best(each)))
+        return chr(_FIRST_GROUP + len(groups) - 1)
+
+    def best(alternative: str) -> tuple[str, ...]:
+        words = re.findall("[a-z]+", alternative)
+        passed = [groups[ord(sign) - _FIRST_GROUP] for sign in alternative if ord(sign) >= _FIRST_GROUP]
+        return max([("",), *((word,) for word in words), *passed], key=lambda each: min(map(len, each)))
+
+    pattern, count = re.sub(r"\\.", " ", pattern), 1
+    while count:
+        pattern, count = re.subn(r"\(([^()]*)\)(\?|\{.*?\})?", close, pattern)
+    return best(pattern)
+
+
+_FIRST_GROUP = 0xE000  # signs that no pattern holds
 
 
 @dataclass(frozen=True)
@@ -154,7 +176,7 @@ class _Wording:
 
     abnormality: str
     pattern: re.Pattern[str]
-    key: str
+    key_words: tuple[str, ...]
     not_in: frozenset[str]
     unless: re.Pattern[str] | None
 
@@ -176,7 +198,7 @@ def _table() -> _Table:
         _Wording(
             row["name"],
             re.compile(translate(row["pattern"])),
-            _longest_word(row["pattern"]),
+            _key_words(row["pattern"]),
             frozenset(row["not_in"].split()),
             re.compile(translate(row["unless"])) if row["unless"] else None,
         )
@@ -216,7 +238,7 @@ def _read_sentence(sentence: str, last_site: str | None) -> tuple[tuple[Evidence
     matches = [
         (wording, match.span())
         for wording in table.wordings
-        if wording.key in sentence
+        if any(word in sentence for word in wording.key_words)
         for match in wording.pattern.finditer(sentence)
     ]
     found: list[Evidence] = []
