@@ -9,7 +9,7 @@ import numpy as np
 from reg2rg.errors import InputError
 from reg2rg.geometry import reorient
 from reg2rg.intensity import AIR_HU
-from reg2rg.nifti import is_nifti, read_volume, stem
+from reg2rg.nifti import is_nifti, read_volume, states_orientation, stem
 from reg2rg.regions import REGION_NAMES, get_region
 from reg2rg.segment.given import MaskArgument, read_masks
 from reg2rg.segment.segmentation import Segmentation, find_segmenter
@@ -56,7 +56,7 @@ def load_study(
         masks=segmentation.masks,
         source=str(path),
         native_affine=native.affine,
-        warnings=(*segmentation.warnings, *_doubts(volume, segmentation.masks)),
+        warnings=(*segmentation.warnings, *_doubts(path, volume, segmentation.masks)),
     )
 
 
@@ -98,8 +98,10 @@ def _fill(given: Segmentation | None, drawn: Segmentation | None) -> Segmentatio
     return Segmentation(masks, given.warnings + drawn.warnings)
 
 
-def _doubts(volume: Volume, masks: RegionMasks) -> list[str]:
+def _doubts(path: Path, volume: Volume, masks: RegionMasks) -> list[str]:
     doubts = []
+    if not states_orientation(path):
+        doubts.append("the file does not say which side is left: x is taken to grow to the left; check the sides")
     lowest = np.min(volume.array)
     if lowest > _NEAR_AIR_HU:
         doubts.append(f"no voxel is near air ({AIR_HU} HU), the lowest is {lowest:g}: perhaps no HU, or no CT")

@@ -100,6 +100,16 @@ def read_volume(path: Path) -> Volume:
     return Volume(array, _grid(path, image).affine)
 
 
+def states_orientation(path: Path) -> bool:
+    """Whether the header says where left and right are; if not, nibabel (and so we) take x to grow to the left.
+
+    Raises:
+        InputError: if there is no such file, or it is no NIfTI file.
+    """
+    header = _load(path).header
+    return bool(header["sform_code"] > 0 or header["qform_code"] > 0)
+
+
 def read_labels(path: Path) -> LabelMap:
     """Reads a mask or label file, axes and affine as stored.
 
@@ -181,6 +191,9 @@ def _load(path: Path) -> Any:
         raise InputError(f"{path}: expected at most {_MAX_VOXELS} voxels, the header says {shape}")
     if image.get_data_dtype().kind not in "iuf":
         raise InputError(f"{path}: expected one number per voxel, found {image.get_data_dtype()}")
+    unit = image.header.get_xyzt_units()[0]
+    if unit not in ("mm", "unknown"):
+        raise InputError(f"{path}: expected millimetres, the header declares {unit}; convert the file")
     spacing = header["pixdim"][1:4]
     if not (np.isfinite(spacing).all() and (spacing != 0).all()):
         raise InputError(f"{path}: expected a voxel spacing in mm, the header says {spacing.tolist()}")

@@ -218,3 +218,14 @@ def test_dicom_is_refused_with_the_remedy(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "slice.DCM", tmp_path / "series.zip"):
         with pytest.raises(InputError, match=r"DICOM cannot be read yet; convert it to NIfTI"):
             read_scan(path)
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_file_that_does_not_say_which_side_is_left(tmp_path: Path, code: int) -> None:
+    for name, array in (("ct", np.arange(60).reshape(SIZE) - 1024), ("lung", np.ones(SIZE))):
+        image = nib.Nifti1Image(array.astype(np.int16), STRAIGHT)
+        image.set_sform(STRAIGHT, code=code)
+        image.set_qform(None, code=0)
+        nib.save(image, tmp_path / f"{name}.nii.gz")
+    study = load_study(tmp_path / "ct.nii.gz", [("lung", tmp_path / "lung.nii.gz")])
+    assert any("which side is left" in warning for warning in study.warnings) == (code == 0)

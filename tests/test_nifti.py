@@ -158,6 +158,7 @@ RGB = np.zeros((2, 3, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")])
             "expected a voxel spacing in mm, the header says [1.0, 0.0, 1.0]",
         ),
         (INT16, {"pixdim": [1, 1, 1, np.nan, 0, 0, 0, 0]}, "expected a voxel spacing in mm"),
+        (INT16, {"xyzt_units": 3}, "expected millimetres, the header declares micron"),
         (INT16, {"srow_x": [np.nan, 0, 0, 0]}, "an affine is a 4x4 matrix of finite numbers"),
         (INT16, {"srow_y": [0, 0, 0, 0]}, "the affine is singular"),
         (np.zeros((2, 3), "i2"), {}, "expected one 3D volume, found 2 axes of (2, 3)"),
