@@ -259,7 +259,7 @@ class _Measurement:
         support = {**dict.fromkeys(AVERAGES, sum(support.values())), **support}
         ratings = {}
         for group, count in support.items():
-            rates = {measure: values[f"{group} {measure}"] for measure in MEASURES}
+            rates: dict[str, Any] = {measure: values[f"{group} {measure}"] for measure in MEASURES}
             limits: dict[str, Any] = {f"{measure}_ci95": intervals[f"{group} {measure}"] for measure in MEASURES}
             ratings[group] = Rating(**rates, **limits, support=count)
         return ratings

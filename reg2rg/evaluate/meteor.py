@@ -9,6 +9,7 @@ In each stage both texts are gone through from their end, and each word takes th
 looked up on stems, as NLTK does.
 """
 
+from collections import defaultdict
 from itertools import pairwise
 
 import numpy as np
@@ -83,9 +84,9 @@ def _take_synonyms(predicted: list[Place], referred: list[Place]) -> list[tuple[
 
 
 def _places(words: list[Place]) -> dict[str, list[int]]:
-    places: dict[str, list[int]] = {}
+    places: dict[str, list[int]] = defaultdict(list)
     for place, word in words:
-        places.setdefault(word, []).append(place)
+        places[word].append(place)
     return places
 
 

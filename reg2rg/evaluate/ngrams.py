@@ -1,6 +1,8 @@
 """Words as numbers, and how often each n-gram comes in each text, as sparse matrices."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import count
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,8 +18,8 @@ class WordTable:
     """
 
     def __init__(self, texts: Sequence[Sequence[str]]) -> None:
-        numbers: dict[str, int] = {}
-        ids = [numbers.setdefault(word, len(numbers)) for words in texts for word in words]
+        numbers: defaultdict[str, int] = defaultdict(count().__next__)
+        ids = [numbers[word] for words in texts for word in words]
         self.ids: Int[np.ndarray, " word"] = np.array(ids, np.int64)
         self.lengths: Int[np.ndarray, " text"] = np.array([len(words) for words in texts], np.int64)
         self._vocabulary = len(numbers)

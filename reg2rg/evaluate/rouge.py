@@ -98,6 +98,6 @@ def _bootstrap_medians(scores: Float[np.ndarray, "metric report"]) -> list[float
     generator = np.random.RandomState(_SEED)
     medians = []
     for values in scores:
-        means = [values[generator.randint(0, len(values), len(values))].mean() for _ in range(_DRAWS)]
-        medians.append(float(np.median(means)))
+        picks = generator.randint(0, len(values), (_DRAWS, len(values)))
+        medians.append(float(np.median(values[picks].mean(axis=1))))
     return medians

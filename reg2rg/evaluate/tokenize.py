@@ -55,7 +55,7 @@ def treebank_words(text: str) -> list[str]:
     >>> treebank_words("It can't be 3.5 mm. No effusion.")
     ['It', 'ca', "n't", 'be', '3.5', 'mm', '.', 'No', 'effusion', '.']
     """
-    return [word for sentence in split_sentences(text) for word in _words_of_sentence(sentence)]
+    return [word for sentence in split_sentences(text) for word in words_of_sentence(sentence)]
 
 
 # Each step rewrites the whole sentence, in this order; what is then between blanks is a word.
@@ -82,24 +82,23 @@ _TREEBANK_STEPS = tuple(
         (r"\s+", r" "),
         (r"([^' ])('[sSmMdD]|') ", r"\1 \2 "),
         (r"([^' ])('ll|'LL|'re|'RE|'ve|'VE|n't|N'T) ", r"\1 \2 "),
-        # Contractions that are two words.
-        (r"(?i)\b(can)(not)\b", r" \1 \2 "),
-        (r"(?i)\b(d)('ye)\b", r" \1 \2 "),
-        (r"(?i)\b(gim)(me)\b", r" \1 \2 "),
-        (r"(?i)\b(gon)(na)\b", r" \1 \2 "),
-        (r"(?i)\b(got)(ta)\b", r" \1 \2 "),
-        (r"(?i)\b(lem)(me)\b", r" \1 \2 "),
-        (r"(?i)\b(more)('n)\b", r" \1 \2 "),
-        (r"(?i)\b(wan)(na)(?=\s)", r" \1 \2 "),
-        (r"(?i) ('t)(is)\b", r" \1 \2 "),
-        (r"(?i) ('t)(was)\b", r" \1 \2 "),
     )
+)
+_QUOTES = re.compile(r"[\"'`«»“”‘’„]")
+_STEPS_WITHOUT_QUOTES = (*_TREEBANK_STEPS[5:9], *_TREEBANK_STEPS[10:12])
+"""What is left to do in a sentence without any quote, as most are."""
+
+# Contractions that are two words, and what must stand around them.
+_CONTRACTION = re.compile(
+    r"(?i)(?:\b(?:(can)(not)|(d)('ye)|(gim)(me)|(gon)(na)|(got)(ta)|(lem)(me)|(more)('n)|(wan)(na)(?=\s))"
+    r"| ('t)(is|was))\b"
 )
 
 
 @lru_cache(maxsize=65536)
-def _words_of_sentence(sentence: str) -> tuple[str, ...]:
-    """Reports repeat their sentences, so that most are found in the cache."""
-    for pattern, replacement in _TREEBANK_STEPS:
+def words_of_sentence(sentence: str) -> tuple[str, ...]:
+    """Penn Treebank words of one sentence. Reports repeat their sentences, so that most are found in the cache."""
+    for pattern, replacement in _TREEBANK_STEPS if _QUOTES.search(sentence) else _STEPS_WITHOUT_QUOTES:
         sentence = pattern.sub(replacement, sentence)
+    sentence = _CONTRACTION.sub(lambda found: " " + " ".join(filter(None, found.groups())) + " ", sentence)
     return tuple(sentence.split())
