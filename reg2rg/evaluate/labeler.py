@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -144,8 +145,8 @@ def translate(pattern: str) -> str:
 def _key_words(pattern: str) -> tuple[str, ...]:
     """Words of which every match of a pattern contains at least one; looking for them first saves most of the time.
 
-    >>> _key_words("(enlarged|swollen( up)?) .. lymph node*"), _key_words("(nodul*(?! like)|micronodul*)")
-    (('lymph',), ('nodul', 'micronodul'))
+    >>> _key_words("(large|swollen( up)?) .. lymphatic node*"), _key_words("(nodul*(?! like)|micronodul*)")
+    (('lymphatic',), ('nodul', 'micronodul'))
     """
     groups: list[tuple[str, ...]] = []
 
@@ -235,26 +236,19 @@ def _read_sentence(sentence: str, last_site: str | None) -> tuple[tuple[Evidence
     """
     table = _table()
     sites = [(match.start(), match.lastgroup) for match in table.site.finditer(sentence)]
-    matches = [
-        (wording, match.span())
-        for wording in table.wordings
-        if any(word in sentence for word in wording.key_words)
-        for match in wording.pattern.finditer(sentence)
-    ]
-    found: list[Evidence] = []
-    if matches:
-        statements = _split_statements(sentence, table.cues)
-        scopes = _scopes(sentence, statements, table.cues)
-    for wording, (start, end) in matches:
-        statement = next((each for each in statements if each[0] <= start and end <= each[1]), None)
-        if statement is None:
-            continue  # words of two statements
-        if wording.unless and wording.unless.search(sentence, *statement):
-            continue
-        if _is_elsewhere(wording.not_in, statement, start, sites, last_site):
-            continue
-        status = next((s for s, spans in scopes.items() if any(a < end and start < b for a, b in spans)), PRESENT)
-        found.append(Evidence(wording.abnormality, start, end, status))
+    wordings = [wording for wording in table.wordings if any(word in sentence for word in wording.key_words)]
+    statements = _split_statements(sentence, table.cues) if wordings else []
+    scopes = _scopes(sentence, statements, table.cues) if wordings else {}
+    found = []
+    for wording, statement in product(wordings, statements):
+        for match in wording.pattern.finditer(sentence, *statement):
+            start, end = match.span()
+            if wording.unless and wording.unless.search(sentence, *statement):
+                continue
+            if _is_elsewhere(wording.not_in, statement, start, sites, last_site):
+                continue
+            status = next((s for s, spans in scopes.items() if any(a < end and start < b for a, b in spans)), PRESENT)
+            found.append(Evidence(wording.abnormality, start, end, status))
     return _without_parts(found), sites[-1][1] if sites else last_site
 
 
