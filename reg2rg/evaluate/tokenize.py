@@ -58,6 +58,8 @@ def treebank_words(text: str) -> list[str]:
     return [word for sentence in split_sentences(text) for word in words_of_sentence(sentence)]
 
 
+_FINAL_PERIOD = r"""\.(?<=[^.]\.)([\])}>"'»”’ ]*+)\s*\Z"""
+
 # Each step rewrites the whole sentence, in this order; what is then between blanks is a word.
 _TREEBANK_STEPS = tuple(
     (re.compile(pattern), replacement)
@@ -69,7 +71,7 @@ _TREEBANK_STEPS = tuple(
         (r"""([ (\[{<])("|'')""", r"\1 `` "),
         (r"(?i)(?<!\w)'(?!(?:re|ve|ll|m|t|s|d|n)\b)(?=\w)", r"' "),
         # The period that ends the sentence, with what may close after it.
-        (r"""([^.])(\.)([\])}>"'»”’ ]*+)\s*\Z""", r"\1 \2 \3 "),
+        (_FINAL_PERIOD, r" . \1 "),
         (r"([:,])(\D)", r" \1 \2"),
         (r"([:,])(?=\n?\Z)", r" \1 "),
         (r"(\.{2,}|[;@#$%&\u2012-\u2015?!*])", r" \1 "),
@@ -84,9 +86,12 @@ _TREEBANK_STEPS = tuple(
         (r"([^' ])('ll|'LL|'re|'RE|'ve|'VE|n't|N'T) ", r"\1 \2 "),
     )
 )
-_QUOTES = re.compile(r"[\"'`«»“”‘’„]")
-_STEPS_WITHOUT_QUOTES = (*_TREEBANK_STEPS[5:9], *_TREEBANK_STEPS[10:12])
-"""What is left to do in a sentence without any quote, as most are."""
+# A sentence without quotes and without two such marks in a row, as most are, needs two steps only.
+_ODD = re.compile(r"[\"'`«»“”‘’„]|[:,]{2}")
+_PLAIN_STEPS = (
+    (re.compile(_FINAL_PERIOD), r" . \1 "),
+    (re.compile(r"(\.{2,}|--|[;@#$%&\u2012-\u2015?!*\]\[(){}<>]|[:,](?=\D|\Z))"), r" \1 "),
+)
 
 # Contractions that are two words, and what must stand around them.
 _CONTRACTION = re.compile(
@@ -98,7 +103,7 @@ _CONTRACTION = re.compile(
 @lru_cache(maxsize=65536)
 def words_of_sentence(sentence: str) -> tuple[str, ...]:
     """Penn Treebank words of one sentence. Reports repeat their sentences, so that most are found in the cache."""
-    for pattern, replacement in _TREEBANK_STEPS if _QUOTES.search(sentence) else _STEPS_WITHOUT_QUOTES:
+    for pattern, replacement in _TREEBANK_STEPS if _ODD.search(sentence) else _PLAIN_STEPS:
         sentence = pattern.sub(replacement, sentence)
     sentence = _CONTRACTION.sub(lambda found: " " + " ".join(filter(None, found.groups())) + " ", sentence)
     return tuple(sentence.split())
