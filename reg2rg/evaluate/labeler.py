@@ -303,6 +303,8 @@ def _is_new_statement(left: str, joint: str, right: str, cues: dict[str, re.Patt
         return False  # "in the right lung, ..."
     if joint != "with" and cues["opens"].match(right):
         return True
+    if joint[0] in ",:" and cues["opens-after-comma"].match(right):
+        return True
     if joint != "and" and denial and predicate.search(left, denial.end()):
         return True  # "no mass is seen in the lung, ...": what was denied is complete
     if not predicate.search(right):
