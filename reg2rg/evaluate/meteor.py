@@ -38,7 +38,7 @@ def meteor_of_words(reference: list[str], prediction: list[str]) -> float:
     """METEOR of one pair of lower-case words; 0 if nothing can be aligned.
 
     >>> round(meteor_of_words("the heart is enlarged".split(), "the heart enlarged".split()), 4)
-    0.6803
+    0.6553
     """
     aligned = align_words(reference, prediction)
     if not aligned:
