@@ -6,10 +6,21 @@
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reg2rg.evaluate.reward import make_reward_fn
     from reg2rg.evaluate.scores import Scores
+    from reg2rg.evaluate.text import register_metric
+
+_HOMES = {
+    "Scores": "reg2rg.evaluate.scores",
+    "make_reward_fn": "reg2rg.evaluate.reward",
+    "register_metric": "reg2rg.evaluate.text",
+}
+
+__all__ = ["Scores", "evaluate", "make_reward_fn", "register_metric"]
 
 
 def evaluate(
@@ -49,3 +60,9 @@ def evaluate(
     table = ReportTable("texts", tuple(map(str, range(len(references)))), tuple(references), tuple(predictions))
     settings = EvaluationSettings(recipe, tuple(metrics or TEXT_METRICS), labeler=labeler, seed=seed)
     return evaluate_table(table, settings)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'reg2rg.evaluate' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from pathlib import Path
 
 from reg2rg.evaluate.bootstrap import Interval
 from reg2rg.evaluate.examples import Example, Span
@@ -76,7 +77,8 @@ def _missing(pairs: int, missing: int) -> str:
 def _text_table(scores: Scores) -> str:
     others = [(name, other) for name, other in (("compared", scores.comparison), ("control", scores.control)) if other]
     head = "".join(
-        f"<th>{name}<br><small>{escape(other.scores.source)}</small></th><th>difference</th>" for name, other in others
+        f"<th>{name}<br><small>{escape(Path(other.scores.source).name)}</small></th><th>difference</th>"
+        for name, other in others
     )
     rows = ""
     for name, figure in scores.text.metrics.items():
