@@ -48,7 +48,7 @@ class EvaluationSettings:
         metrics: which text metrics.
         only_common: score a region only where the prediction names it too, as the authors do; else it counts as
             missed.
-        labeler: ``rules``, ``radbert:DIR``, or ``none``.
+        labeler: ``rules``, ``radbert:DIR``, or ``none`` for no clinical figures; not used where the file brings labels.
         labels: gold labels of the references, in CT-RATE's format.
         seed: of the resampling.
     """
@@ -210,13 +210,14 @@ class _Measurement:
         table, settings = self.table, self.settings
         reference_labels, predicted_labels = table.reference_labels, table.predicted_labels
         labeler, origin = self.labeling.name, self.labeling.name
+        if settings.labeler == "none":
+            return None, None, None
         if predicted_labels is not None:
             labeler, origin = GIVEN, GIVEN
-        elif labeler is not None:
+        else:
             predicted_labels = self.labeling.label(self.predictions)
             reference_labels = self.labeling.label(self.references)
-        if labeler is None or predicted_labels is None:
-            return None, None, None
+        assert labeler is not None and predicted_labels is not None  # only "none" has no name
         if settings.labels is not None:
             from reg2rg.evaluate.labels import read_labels
 

@@ -111,6 +111,9 @@ def test_two_labelers_are_not_compared() -> None:
     plain = ReportTable("p.csv", table.keys, table.references, table.predictions)
     with pytest.raises(InputError, match=r"p.csv: its labels come from 'rules.*', those of l.csv from 'given'"):
         evaluate_table(table, EvaluationSettings(metrics=("ROUGE-1",)), compare=plain)
+    scores = evaluate_table(table, TEXT_ONLY, compare=plain)
+    assert scores.clinical is None
+    assert scores.comparison is not None
 
 
 def test_gold_labels(tmp_path: Path) -> None:
