@@ -78,7 +78,8 @@ class RuleLabeler:
         found: list[Evidence] = []
         site: str | None = None
         for start, sentence in split_sentences(text):
-            evidence, site = _read_sentence(sentence.lower(), site)
+            # The Turkish capital is the one letter that has two signs in lower case, which would move the offsets.
+            evidence, site = _read_sentence(sentence.replace("İ", "I").lower(), site)
             found += [replace(e, start=start + e.start, end=start + e.end) for e in evidence]
         return tuple(found)
 

@@ -91,6 +91,11 @@ def test_evidence_points_into_the_text() -> None:
     ]
 
 
+def test_offsets_hold_behind_letters_that_grow_in_lower_case() -> None:
+    text = "İİİ: nodule in the left lung."
+    assert [text[e.start : e.end] for e in RuleLabeler().find(text)] == ["nodule"]
+
+
 def test_an_organ_named_before_holds_for_the_sentence_behind() -> None:
     assert asserted("The thyroid gland is enlarged. A nodule of 9 mm is seen.") == set()
     assert asserted("The thyroid gland is enlarged. A nodule of 9 mm is seen in the lingula.") == {"Lung nodule"}
@@ -114,7 +119,9 @@ def test_unknown_labelers_are_refused(name: str) -> None:
 
 @given(st.text(max_size=200))
 def test_any_text_is_read(text: str) -> None:
-    assert "".join(sentence for _, sentence in split_sentences(text)).split() == text.split() or "\n" in text
+    sentences = list(split_sentences(text))
+    assert all(text[start : start + len(sentence)] == sentence for start, sentence in sentences)
+    assert "".join("".join(sentence for _, sentence in sentences).split()) == "".join(text.split())
     for evidence in RuleLabeler().find(text):
         assert isinstance(evidence, Evidence)
         assert 0 <= evidence.start < evidence.end <= len(text)
