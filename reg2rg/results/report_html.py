@@ -109,7 +109,8 @@ h2 { font-size: 1rem; margin: 0 0 .2rem; }
 h2::first-letter { text-transform: uppercase; }
 .notice { border-left: 4px solid var(--warn); background: var(--soft); padding: .5rem .8rem; }
 .facts, .hint, footer { font-size: .85rem; opacity: .8; }
-main { display: grid; grid-template-columns: minmax(20rem, 2fr) 3fr; gap: 1.5rem; align-items: start; }
+main { display: grid; grid-template-columns: minmax(20rem, 2fr) minmax(0, 3fr); gap: 1.5rem;
+  align-items: start; }
 @media (max-width: 900px) { main { grid-template-columns: 1fr; } }
 .region { border-left: 4px solid var(--color); padding: .1rem .8rem; margin-bottom: .8rem; }
 .region p { margin: 0; }
@@ -118,7 +119,8 @@ main { display: grid; grid-template-columns: minmax(20rem, 2fr) 3fr; gap: 1.5rem
 .sentence { font: inherit; color: inherit; background: none; border: 0; padding: 0; text-align: left; cursor: pointer; }
 .sentence:hover, .chosen .sentence { background: var(--soft); text-decoration: underline; }
 .abnormal { font-weight: 600; }
-.cards { display: grid; gap: .8rem; max-height: 92vh; overflow: auto; position: sticky; top: 1rem; }
+.cards { display: grid; grid-template-columns: minmax(0, 1fr); gap: .8rem; max-height: 92vh; overflow: auto;
+  position: sticky; top: 1rem; }
 @media (max-width: 900px) { .cards { max-height: none; position: static; } }
 .card { border: 1px solid var(--line); border-left: 4px solid var(--color); border-radius: 6px; padding: .5rem .8rem;
   cursor: pointer; }
