@@ -88,10 +88,22 @@ class Reporter:
         Raises:
             InputError: if a study has nothing that can be encoded.
         """
-        settings = settings or GenerationSettings()
         seconds: dict[str, float] = {}
         with _timed(seconds, "crop"):
             crops = [self.processor.crop(study) for study in studies]
+        return self.report_crops(studies, crops, settings, with_other, seconds)
+
+    def report_crops(
+        self,
+        studies: Sequence[Study],
+        crops: Sequence[StudyCrops],
+        settings: GenerationSettings | None = None,
+        with_other: bool = False,
+        seconds: dict[str, float] | None = None,
+    ) -> list[Report]:
+        """As `report`, for studies whose crops are there; `seconds` is the time already spent on them."""
+        settings = settings or GenerationSettings()
+        seconds = dict(seconds or {})
         with _timed(seconds, "generate"):
             texts, complete = self._write(crops, settings, with_other)
         share = {stage: spent / len(studies) for stage, spent in seconds.items()}
@@ -101,7 +113,7 @@ class Reporter:
         ]
 
     def _write(
-        self, crops: list[StudyCrops], settings: GenerationSettings, with_other: bool
+        self, crops: Sequence[StudyCrops], settings: GenerationSettings, with_other: bool
     ) -> tuple[list[str], list[bool]]:
         prompts = [self.processor.prompt_ids(len(crop.regions), with_other) for crop in crops]
         with torch.inference_mode():
@@ -186,7 +198,8 @@ def generate_dataset(
     """Writes the reports of a dataset into a CSV of `COLUMNS`, and a run record beside it.
 
     Finished studies are kept in ``OUT.partial`` until all are done, so that an interrupted run goes on where it
-    stopped. A study that cannot be reported gets a row with an empty prediction and is named in the record.
+    stopped. A study that cannot be reported is named in the record; its row has an empty prediction, which counts as
+    missed.
 
     Returns:
         The run record.
@@ -281,15 +294,17 @@ def _departures(parsed: ParsedReport, num_regions: int) -> Iterator[str]:
 def _report_rows(
     dataset: Dataset, indices: list[int], reporter: Reporter, settings: GenerationSettings
 ) -> Iterator[dict[str, str]]:
-    studies, problems = [], {}
+    studies: list[Study] = []
+    crops: list[StudyCrops] = []
+    problems: dict[int, str] = {}
     for index in indices:
         try:
             study = dataset[index]
-            reporter.processor.crop(study)
+            crops.append(reporter.processor.crop(study))
             studies.append(study)
         except InputError as error:
-            problems[dataset.keys[index]] = str(error)
-    reports = reporter.report(studies, settings, dataset.has_other_report) if studies else []
+            problems[index] = str(error)
+    reports = reporter.report_crops(studies, crops, settings, dataset.has_other_report) if studies else []
     for study, report in zip(studies, reports, strict=True):
         reference = [(region.name, study.reference.get(region.name, "")) for region in report.regions]
         yield {
@@ -298,8 +313,14 @@ def _report_rows(
             "GT_combined_report": build_target(reference, study.other_reference),
             "Pred_combined_report": report.generated,
         }
-    for key, problem in problems.items():
-        yield {"AccNum": key, "Question": "", "GT_combined_report": "", "Pred_combined_report": "", "problem": problem}
+    for index, problem in problems.items():
+        yield {
+            "AccNum": dataset.keys[index],
+            "Question": "",
+            "GT_combined_report": build_target(list(dataset.reference(index).items()), dataset.other_reference(index)),
+            "Pred_combined_report": "",
+            "problem": problem,
+        }
 
 
 def _read_partial(partial: Path, identity: dict[str, Any]) -> dict[str, dict[str, str]]:

@@ -153,7 +153,9 @@ def test_a_study_that_cannot_be_reported_keeps_its_row(scripted: Reporter, tmp_p
     )
     assert list(record["failed"]) == ["valid_1_a_1.nii.gz"]
     with (tmp_path / "p.csv").open(newline="") as file:
-        assert [row["Pred_combined_report"] for row in csv.DictReader(file)] == ["", "The region 0 is abdomen: Fine."]
+        rows = list(csv.DictReader(file))
+    assert [row["Pred_combined_report"] for row in rows] == ["", "The region 0 is abdomen: Fine."]
+    assert all(row["GT_combined_report"].startswith("The region 0 is ") for row in rows)  # missing counts as missed
 
 
 def test_devices() -> None:
