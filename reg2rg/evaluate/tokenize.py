@@ -9,11 +9,12 @@ All accept any text. Tests compare each with the library that it stands for.
 
 import re
 from functools import lru_cache
+from string import punctuation
 
 from reg2rg.evaluate.sentences import split_sentences
 
 _ENTITIES = (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"))
-_WMT_SYMBOL = re.compile(r"([!-&(-+/:-@\[-`{-~])")  # all ASCII punctuation but ' , - .
+_WMT_SYMBOLS = {ord(symbol): f" {symbol} " for symbol in set(punctuation) - set("',-.")}
 _WMT_POINT_AFTER_OTHER = re.compile(r"([^0-9])([.,])")
 _WMT_POINT_BEFORE_OTHER = re.compile(r"([.,])([^0-9])")
 _WMT_DASH_AFTER_DIGIT = re.compile(r"([0-9])(-)")
@@ -29,7 +30,7 @@ def wmt_words(text: str) -> list[str]:
     if "&" in text:
         for entity, character in _ENTITIES:
             text = text.replace(entity, character)
-    text = _WMT_SYMBOL.sub(r" \1 ", f" {text} ")
+    text = f" {text} ".translate(_WMT_SYMBOLS)
     text = _WMT_POINT_AFTER_OTHER.sub(r"\1 \2 ", text)
     text = _WMT_POINT_BEFORE_OTHER.sub(r" \1 \2", text)
     return _WMT_DASH_AFTER_DIGIT.sub(r"\1 \2 ", text).split()
