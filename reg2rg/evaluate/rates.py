@@ -4,9 +4,10 @@ All functions take sums over studies with any leading axes, so that a thousand r
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from jaxtyping import Float, Num, Shaped
+from jaxtyping import Bool, Float, Num, Shaped
 
 from reg2rg.evaluate.ngrams import ratio
 from reg2rg.evaluate.statistics import StudySums
@@ -35,20 +36,28 @@ def class_rates(
     hits: Num[np.ndarray, "*draws label"],
     predicted: Num[np.ndarray, "*draws label"],
     referenced: Num[np.ndarray, "*draws label"],
+    supported: Bool[np.ndarray, " label"] | None = None,
 ) -> ClassRates:
     """Rates from how often each class is in both, in the prediction, in the reference; 0 for 0/0.
+
+    Args:
+        hits: how often a class is in both.
+        predicted: how often it is in the prediction.
+        referenced: how often it is in the reference.
+        supported: the classes of the macro average; those that `referenced` has if None. For resamples: what all
+            studies together have, as a resample may lack a class, and its average be one of fewer and easier classes.
 
     >>> rates = class_rates(np.array([1, 0]), np.array([2, 1]), np.array([1, 0]))
     >>> rates.micro.round(3).tolist(), rates.macro.round(3).tolist()
     ([0.333, 1.0, 0.5], [0.5, 1.0, 0.667])
     """
     per_class = _rates(hits, predicted, referenced)
-    supported = (referenced > 0).astype(np.float64)
+    in_macro = np.broadcast_to(referenced > 0 if supported is None else supported, referenced.shape)
     weights = referenced.astype(np.float64)
     return ClassRates(
         per_class=per_class,
         micro=_rates(*(counts.sum(axis=-1, keepdims=True) for counts in (hits, predicted, referenced)))[..., 0, :],
-        macro=_mean(per_class, supported),
+        macro=_mean(per_class, in_macro.astype(np.float64)),
         weighted=_mean(per_class, weights),
     )
 
@@ -77,13 +86,18 @@ def rate_sums(
     predicted: Shaped[np.ndarray, "study label"],
     referenced: Shaped[np.ndarray, "study label"],
 ) -> StudySums:
-    """Figures ``micro precision`` ... and those of each label, from what each study has: booleans or counts."""
+    """Figures ``micro precision`` ... and those of each label, from what each study has: booleans or counts.
+
+    The macro average of every resample is over the classes that the references of all studies have.
+    """
     names = tuple(f"{group} {measure}" for group in (*AVERAGES, *labels) for measure in MEASURES)
     counts = np.concatenate([hits, predicted, referenced], axis=1).astype(np.float64)
-    return StudySums(names, counts, _finish)
+    return StudySums(names, counts, partial(_finish, np.asarray(referenced).sum(axis=0) > 0))
 
 
-def _finish(sums: Float[np.ndarray, "draw sum"]) -> Float[np.ndarray, "draw name"]:
-    rates = class_rates(*np.split(sums, 3, axis=1))
+def _finish(
+    supported: Bool[np.ndarray, " label"], sums: Float[np.ndarray, "draw sum"]
+) -> Float[np.ndarray, "draw name"]:
+    rates = class_rates(*np.split(sums, 3, axis=1), supported)
     averages = np.stack([rates.micro, rates.macro, rates.weighted], axis=1)
     return np.concatenate([averages, rates.per_class], axis=1).reshape(len(sums), -1)

@@ -94,3 +94,10 @@ def test_published_recognition(shared) -> None:  # type: ignore[no-untyped-def]
     assert f"{counts.accuracies.mean():.4f}±{counts.accuracies.std():.4f}" == "0.8838±0.1708"
     rates = dict(zip(counts.rates.names, score_sums(counts.rates), strict=True))
     assert [f"{rates[f'macro {name}']:.4f}" for name in ("precision", "recall", "f1")] == ["0.5452", "0.5278", "0.5280"]
+
+
+def test_the_macro_average_of_a_resample_is_over_the_classes_of_all_studies() -> None:
+    reference = np.array([[True, True], [True, False]])
+    sums = rate_sums(("common", "rare"), reference, reference, reference)
+    without_rare = sums.finish(2 * sums.per_study[1:])[0]
+    assert dict(zip(sums.names, without_rare, strict=True))["macro recall"] == 0.5
