@@ -44,7 +44,7 @@ def load_study(
     draw = find_segmenter(segmenter or "auto") if segmenter or not masks else None
     native = read_scan(path)
     volume = reorient(native)
-    given = read_masks(masks, volume.grid) if masks else None
+    given = read_masks(masks, volume.grid, volume) if masks else None
     try:
         drawn = draw(volume) if draw else None
     except InputError as error:

@@ -11,7 +11,7 @@ from nibabel.processing import resample_from_to
 from reg2rg.errors import InputError
 from reg2rg.nifti import read_labels, write_labels, write_region_masks
 from reg2rg.regions import REGION_NAMES, get_region
-from reg2rg.segment.given import MaskArgument, _total_table, read_masks
+from reg2rg.segment.given import MaskArgument, read_masks
 from reg2rg.volume import Grid, RegionMasks
 
 CT = Grid((9, 8, 7), np.array([[2.0, 0, 0, -30], [0, 2, 0, 12], [0, 0, 3, 200], [0, 0, 0, 1]]))
