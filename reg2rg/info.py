@@ -41,8 +41,9 @@ def _segmenters() -> dict[str, str]:
         missing = f"not found (pip install {NAME} in an environment of its own; PATH or {VARIABLE})"
     except InputError as error:
         program, missing = None, str(error)
+    best = "totalsegmentator" if program else "threshold"
     states = {
-        "auto": "ready" if program or not os.environ.get(VARIABLE) else missing,
+        "auto": missing if not program and os.environ.get(VARIABLE) else f"ready, by {best}",
         "totalsegmentator": f"ready ({program})" if program else missing,
     }
     return {name: f"{states.get(name, 'ready')}: {what}" for name, what in SEGMENTERS.items()}
