@@ -58,7 +58,7 @@ def seen_grid(volume: Volume, size_xyz: tuple[int, int, int], path: Path) -> Gri
     for axis, spacing_mm in enumerate(_SPACING_MM):
         step = spacing_mm / volume.grid.spacing_mm[axis]
         last = hu.shape[axis] - 1
-        positions = np.minimum(np.arange(int(np.rint(last / step)) + 1) * step, last)
+        positions = np.minimum(np.arange(int(np.rint(last / step + 1))) * step, last)
         hu = _interpolate(hu, positions, axis)
         scale[axis, axis] = step
     box = mask_box(hu > _WATER_HU)
