@@ -84,7 +84,9 @@ def _card(region: RegionReport, volume: Volume, masks: RegionMasks) -> str:
     center = center_index(masks, region.name)
     pictures = "".join(_figure(region, plane, center[_AXIS[plane]], volume, masks, window) for plane in _PLANES)
     color = "rgb({}, {}, {})".format(*get_region(region.name).color_rgb)
-    doubts = f'<p class="doubtful">Doubtful mask: {escape("; ".join(region.mask_doubts))}</p>' if region.mask_doubts else ""
+    doubts = (
+        f'<p class="doubtful">Doubtful mask: {escape("; ".join(region.mask_doubts))}</p>' if region.mask_doubts else ""
+    )
     return (
         f'<article class="card" id="card-{region.index}" data-region="{region.index}" tabindex="0"'
         f' style="--color: {color}"><h2>{escape(region.name)}</h2><div class="pictures">{pictures}</div>'

@@ -44,7 +44,12 @@ _APART_MM = 8.0  # blocks of this size without a voxel of the mask part its piec
 _WHOLE = ("heart", "lung")  # what a chest CT shows whole
 _CUT_CM2 = 2.0  # of a region's section at a border of the scan, from which on it is cut off
 
-_MIDLINE = ("bone", "trachea and bronchie", "mediastinum", "esophagus")  # the first with a mask says where the middle is
+_MIDLINE = (
+    "bone",
+    "trachea and bronchie",
+    "mediastinum",
+    "esophagus",
+)  # the first with a mask says where the middle is
 _SMALLER_LUNG = 0.1  # of the lungs' volume that lies on either side at least
 _HEART_TO_THE_RIGHT_MM = 5.0  # of the middle, at most
 

@@ -23,7 +23,7 @@ def block(x: tuple[int, int], y: tuple[int, int] = (15, 30), z: tuple[int, int] 
 
 CHEST: dict[str, list[Block]] = {
     "bone": [block((28, 32), (5, 14), (0, 50))],
-    "heart": [block((24, 33), (16, 28), (14, 26))],
+    "heart": [block((24, 33), (16, 28), (14, 34))],
     "lung": [block((8, 23)), block((37, 52))],
     "thyroid": [block((27, 29), (20, 23), (44, 47)), block((31, 33), (20, 23), (44, 47))],
 }
@@ -68,15 +68,15 @@ def test_heart_and_lung_that_the_scan_cuts_off() -> None:
 
 
 def test_pieces() -> None:
-    apart = [block((24, 29), (16, 28), (14, 26)), block((24, 29), (16, 28), (32, 44))]
+    apart = [block((23, 30), (14, 28), (8, 20)), block((23, 30), (14, 28), (28, 40))]
     assert doubts(heart=apart) == {"heart": ("it lies in 2 pieces, of which the largest holds 50%",)}
-    assert doubts(heart=[block((24, 33), (16, 28), (14, 20)), block((24, 33), (16, 28), (21, 27))]) == {}, "5 mm apart"
+    assert doubts(heart=[block((24, 33), (16, 28), (12, 22)), block((24, 33), (16, 28), (23, 33))]) == {}, "5 mm apart"
     three = [block((8, 23)), block((37, 52), z=(10, 24)), block((37, 52), z=(28, 40))]
     assert doubts(lung=three) == {"lung": ("it lies in 3 pieces, of which the largest 2 hold 79%",)}
 
 
 def test_sides() -> None:
-    assert doubts(heart=[block((28, 37), (16, 28), (14, 26))]) == {
+    assert doubts(heart=[block((28, 37), (16, 28), (14, 34))]) == {
         "heart": ("it lies in the right half of the chest: left and right may be exchanged",)
     }
     assert doubts(lung=[block((37, 52))])["lung"] == ("100% of it lies on the patient's right: one lung is missing",)
@@ -90,7 +90,7 @@ def test_a_flipped_phantom_is_noticed() -> None:
 
 
 def test_a_heart_in_the_lung() -> None:
-    (doubt,) = doubts(heart=[block((18, 30), (16, 28), (14, 26))])["heart"]
+    (doubt,) = doubts(heart=[block((18, 30), (16, 28), (14, 34))])["heart"]
     assert doubt == "42% of it lies in the lung"
 
 

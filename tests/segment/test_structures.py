@@ -102,7 +102,10 @@ def test_the_aorta_is_divided_at_the_diaphragm(landmark: str, places: list[int],
     array[1, 0, places] = LANDMARKS[landmark]
     affine = COLUMN
     if flipped:
-        array, affine = array[:, :, ::-1].copy(), COLUMN @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 9], [0, 0, 0, 1]])
+        array, affine = (
+            array[:, :, ::-1].copy(),
+            COLUMN @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 9], [0, 0, 0, 1]]),
+        )
     completed = complete(RegionMasks(array, affine))
     column = completed.array[0, 0, ::-1] if flipped else completed.array[0, 0]
     assert column.tolist() == [bit("abdomen")] * abdominal + [bit("mediastinum")] * (10 - abdominal)

@@ -62,7 +62,16 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def answer_all(folder: Path, affine: np.ndarray = AFFINE, flip: tuple[int, ...] = ()) -> dict[str, np.ndarray]:
     """An answer to each task: rows of voxels along x, a structure each; the arrays by structure."""
     answers = {
-        "total": ["liver", "heart", "aorta", "lung_upper_lobe_left", "esophagus", "trachea", "thyroid_gland", "rib_left_1"],
+        "total": [
+            "liver",
+            "heart",
+            "aorta",
+            "lung_upper_lobe_left",
+            "esophagus",
+            "trachea",
+            "thyroid_gland",
+            "rib_left_1",
+        ],
         "lung_vessels": ["lung_airways", "lung_airways_wall", "lung_veins"],
         "breasts": ["breast"],
         "trunk_cavities": ["abdominal_cavity", "thoracic_cavity", "pericardium", "mediastinum"],
