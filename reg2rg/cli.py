@@ -85,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="PATH",
-        help="given region masks: a folder of REGION.nii.gz or of TotalSegmentator's or SAT's structures, a multi-label "
+        help="given region masks: a folder of REGION.nii.gz, or of TotalSegmentator or SAT, a multi-label "
         "file, or REGION=FILE; may be repeated",
     )
     report.add_argument(
@@ -216,7 +216,7 @@ def _progress(args: argparse.Namespace, unit: str) -> Callable[[int, int], None]
 
 @contextmanager
 def _segmenter_shown(args: argparse.Namespace) -> Iterator[None]:
-    """Shows what a segmenter that is a program of its own says, its last line at a time, where a progress bar would be."""
+    """Shows the last line that a segmenter's own program prints, where a progress bar would be."""
     if args.quiet or args.json or not sys.stderr.isatty():
         yield
         return

@@ -16,7 +16,7 @@ APPROXIMATE = (
 
 
 def segment(volume: Volume) -> Segmentation:
-    """The regions as TotalSegmentator draws them, or, where it is missing or fails, as `threshold` does, with a warning.
+    """The regions as TotalSegmentator draws them; where it is missing or fails, as `threshold` does, with a warning.
 
     Raises:
         InputError: if ``REG2RG_TOTALSEGMENTATOR`` names no program, or thresholds are used and find no lungs.

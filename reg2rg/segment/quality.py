@@ -1,7 +1,7 @@
 """Whether region masks can be what they say they are: size, side, pieces, borders, overlap.
 
-The checks find masks of another organ, another patient, a flipped or cut-off scan. They are wide on purpose: a mask that
-passes may still be poor, and one that is doubted may be a rare patient. They look at masks alone, not at HU.
+The checks find masks of another organ, another patient, a flipped or cut-off scan. They are wide on purpose: a mask
+that passes may still be poor, and one that is doubted may be a rare patient. They look at masks alone, not at HU.
 """
 
 from collections.abc import Iterator

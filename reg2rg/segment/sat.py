@@ -1,7 +1,7 @@
 """Masks of SAT (Segment Anything by Text, Zhao et al. 2023), the paper's segmenter: which voxels they lie on.
 
-SAT writes a folder ``seg_<scan>`` with a file for each structure, named in its own words (`sat.csv`), and an affine that
-is the identity: the files do not say where they lie. Their voxels are those of SAT's own loader: the CT in RAS+ at
+SAT writes a folder ``seg_<scan>`` with a file for each structure, named in its own words (`sat.csv`), and an affine
+that is the identity: the files do not say where they lie. Their voxels are those of SAT's own loader: the CT in RAS+ at
 1 x 1 x 3 mm, interpolated linearly, cut to the box of what is denser than water (above 0 HU). `seen_grid` works that
 grid out again from the CT, and is believed only if its size is exactly that of the masks.
 """
@@ -19,8 +19,8 @@ from reg2rg.segment.structures import SAT_TABLE, read_table
 from reg2rg.volume import Grid, RegionMasks, Volume
 
 PLACED = (
-    "the masks of SAT do not say where they lie: they were placed as its loader cuts the CT (RAS+, 1 x 1 x 3 mm, the box "
-    "of what is above 0 HU); look at the pictures to check it"
+    "the masks of SAT do not say where they lie: they were placed as its loader cuts the CT (RAS+, 1 x 1 x 3 mm, the "
+    "box of what is above 0 HU); look at the pictures to check it"
 )
 
 _SPACING_MM = (1.0, 1.0, 3.0)

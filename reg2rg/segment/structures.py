@@ -4,8 +4,8 @@ Three tables beside this file: `totalsegmentator_total.csv` (the labels of Total
 `totalsegmentator_tasks.csv` (its other tasks that are of use here) and `sat.csv` (the names of SAT's masks as
 RadGenome-ChestCT has them). ``docs/REGIONS.md`` shows them by region.
 
-A mask on its way to the ten regions is a bit field as in `RegionMasks`, with bits above the ten for landmarks: structures
-that decide where another region ends. `complete` uses them up.
+A mask on its way to the ten regions is a bit field as in `RegionMasks`, with bits above the ten for landmarks:
+structures that decide where another region ends. `complete` uses them up.
 """
 
 import csv
@@ -98,8 +98,8 @@ def complete(masks: RegionMasks) -> RegionMasks:
     - The aorta is mediastinum above the diaphragm and abdomen below it. It passes the diaphragm at the twelfth thoracic
       vertebra (Gray's Anatomy, aortic hiatus): the middle of that vertebra's mask divides it. Where the vertebra is
       missing, the aorta is abdomen beside lumbar vertebrae and mediastinum otherwise.
-    - The pleura, which no segmenter draws, is a shell at the surface of the lungs, inside the thoracic cavity if that is
-      known, and the effusion. A pleura that is given stays as it is.
+    - The pleura, which no segmenter draws, is a shell at the surface of the lungs, inside the thoracic cavity if that
+      is known, and the effusion. A pleura that is given stays as it is.
 
     Args:
         masks: as `paint` leaves them, on any grid.

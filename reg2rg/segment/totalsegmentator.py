@@ -1,7 +1,7 @@
 """TotalSegmentator (Wasserthal et al., Radiology: AI 2023), run as a program, as a segmenter of all ten regions.
 
-Its task ``total`` draws most of them; airways, breasts, body cavities and effusions come from four further tasks, one run
-each. Which structure belongs to which region stands in the tables of `structures`.
+Its task ``total`` draws most of them; airways, breasts, body cavities and effusions come from four further tasks, one
+run each. Which structure belongs to which region stands in the tables of `structures`.
 """
 
 import tempfile

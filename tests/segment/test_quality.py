@@ -11,7 +11,7 @@ from reg2rg.nifti import write_labels, write_volume
 from reg2rg.phantom.world import make_phantom
 from reg2rg.regions import REGION_NAMES
 from reg2rg.segment.quality import find_doubts
-from reg2rg.volume import RegionMasks, Volume
+from reg2rg.volume import RegionMasks
 
 AFFINE = np.diag([5.0, 5.0, 5.0, 1.0])  # +x is the patient's right
 Block = tuple[slice, slice, slice]
