@@ -59,8 +59,8 @@ _HEART_IN_LUNG = 0.1  # of the heart, at most
 def find_doubts(masks: RegionMasks) -> dict[str, tuple[str, ...]]:
     """What is implausible about masks in canonical space (RAS+), by region; regions without a doubt are absent.
 
-    >>> tiny = RegionMasks.from_masks({"thyroid": np.ones((10, 10, 10), bool)}, np.eye(4))
-    >>> find_doubts(tiny)
+    >>> tiny = np.pad(np.ones((10, 10, 10), bool), 1)
+    >>> find_doubts(RegionMasks.from_masks({"thyroid": tiny}, np.eye(4)))
     {'thyroid': ('its volume is 1 ml, expected 2 to 400 ml in an adult',)}
     """
     found: dict[str, list[str]] = {}
