@@ -9,6 +9,7 @@ structures that decide where another region ends. `complete` uses them up.
 """
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -84,7 +85,7 @@ def _structures() -> dict[str, Structure]:
     return {normalize_name(row["name"]): Structure(row["region"], row["landmark"]) for row in rows}
 
 
-def paint(labels: LabelMap, structures: dict[int, Structure | None]) -> RegionMasks:
+def paint(labels: LabelMap, structures: Mapping[int, Structure | None]) -> RegionMasks:
     """The bits of each voxel's structure, landmarks included; 0 for labels that are not in `structures`."""
     bits = np.zeros(max(int(labels.array.max()), *structures, 0) + 1, np.uint16)
     for label, structure in structures.items():
