@@ -6,14 +6,17 @@ start at once.
 
 import argparse
 import json
+import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 from reg2rg.errors import InputError
 from reg2rg.models import DEFAULT_MODEL
+from reg2rg.segment import SEGMENTERS
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -82,9 +85,13 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="PATH",
-        help="given region masks: a folder of REGION.nii.gz, a multi-label file, or REGION=FILE; may be repeated",
+        help="given region masks: a folder of REGION.nii.gz, or of TotalSegmentator or SAT, a multi-label "
+        "file, or REGION=FILE; may be repeated",
     )
-    report.add_argument("--segmenter", help="who draws the masks that are not given (default: auto if none is given)")
+    report.add_argument(
+        "--segmenter",
+        help=f"who draws the masks that are not given: {', '.join(SEGMENTERS)} (default: auto if none is given)",
+    )
     _add_model(report)
     _add_generation(report)
     _add_force(report)
@@ -207,6 +214,27 @@ def _progress(args: argparse.Namespace, unit: str) -> Callable[[int, int], None]
     return show
 
 
+@contextmanager
+def _segmenter_shown(args: argparse.Namespace) -> Iterator[None]:
+    """Shows the last line that a segmenter's own program prints, where a progress bar would be."""
+    if args.quiet or args.json or not sys.stderr.isatty():
+        yield
+        return
+    logger = logging.getLogger("reg2rg.segment")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("\r\x1b[2K%(message)s"))  # from the line's beginning, over the last one
+    handler.terminator = ""
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        sys.stderr.write("\r\x1b[2K")
+
+
 def _demo(args: argparse.Namespace) -> None:
     from reg2rg.demo import run_demo
     from reg2rg.results.report_json import report_to_json
@@ -233,7 +261,8 @@ def _report(args: argparse.Namespace) -> None:
         generation=GenerationSettings(args.max_new_tokens, args.sample, args.seed),
     )
     if len(args.studies) > 1:
-        outcomes = report_scans(args.studies, args.out, options, args.force, _progress(args, "study"))
+        with _segmenter_shown(args):
+            outcomes = report_scans(args.studies, args.out, options, args.force, _progress(args, "study"))
         rows = [{"study": str(outcome.source), "status": outcome.status, "out": outcome.folder} for outcome in outcomes]
         if args.json:
             _print_json({"out": str(args.out), "studies": rows})
@@ -246,7 +275,8 @@ def _report(args: argparse.Namespace) -> None:
         if not args.json:
             print(f"{len(outcomes)} studies reported; {args.out / 'index.csv'} lists them.")
         return
-    report = report_scan(args.studies[0], args.out, options, args.force)
+    with _segmenter_shown(args):
+        report = report_scan(args.studies[0], args.out, options, args.force)
     if args.json:
         _print_json(report_to_json(report))
     else:

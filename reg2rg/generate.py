@@ -141,7 +141,7 @@ class Reporter:
         self, study: Study, crops: StudyCrops, text: str, warnings: list[str], seconds: dict[str, float]
     ) -> Report:
         parsed = parse_report(text)
-        regions = tuple(self._region_report(study.masks, slot, name, parsed) for slot, name in enumerate(crops.regions))
+        regions = tuple(self._region_report(study, slot, name, parsed) for slot, name in enumerate(crops.regions))
         grid = study.native_grid
         return Report(
             study_id=study.study_id,
@@ -157,7 +157,7 @@ class Reporter:
             seconds=seconds,
         )
 
-    def _region_report(self, masks: RegionMasks, slot: int, name: str, parsed: ParsedReport) -> RegionReport:
+    def _region_report(self, study: Study, slot: int, name: str, parsed: ParsedReport) -> RegionReport:
         finding = next((finding for finding in parsed.findings if finding.index == slot), None)
         recognized = None
         if finding is not None:
@@ -169,10 +169,11 @@ class Reporter:
             name=name,
             recognized_as=recognized,
             sentences=tuple(Sentence(sentence, self._read(sentence)) for sentence in sentences),
-            volume_ml=masks.volume_ml(name),
-            box_mm=region_box_mm(masks, name),
+            volume_ml=study.masks.volume_ml(name),
+            box_mm=region_box_mm(study.masks, name),
             label=get_region(name).index,
-            mask_source=masks.sources.get(name, ""),
+            mask_source=study.masks.sources.get(name, ""),
+            mask_doubts=study.mask_doubts.get(name, ()),
         )
 
     def _read(self, sentence: str) -> tuple[str, ...] | None:

@@ -4,8 +4,10 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+from reg2rg.errors import InputError
 from reg2rg.models import SHIPPED_MODELS, WEIGHTS_FILE
 from reg2rg.segment import SEGMENTERS
+from reg2rg.segment.program import NAME, VARIABLE, find_program
 
 _PACKAGES = ("reg2rg", "torch", "transformers", "peft", "safetensors", "numpy", "scipy", "nibabel")
 _EXTRAS = {"dicom": ("pydicom",), "train": ("accelerate", "matplotlib"), "ray": ("ray",)}
@@ -28,8 +30,23 @@ def installation() -> dict[str, dict[str, str]]:
             model.name: "ready" if (model.folder / WEIGHTS_FILE).is_file() else "weights missing"
             for model in SHIPPED_MODELS
         },
-        "segmenters": dict(SEGMENTERS),
+        "segmenters": _segmenters(),
     }
+
+
+def _segmenters() -> dict[str, str]:
+    """Every segmenter: whether it can be run here, and what it is."""
+    try:
+        program = find_program()
+        missing = f"not found (pip install {NAME} in an environment of its own; PATH or {VARIABLE})"
+    except InputError as error:
+        program, missing = None, str(error)
+    best = "totalsegmentator" if program else "threshold"
+    states = {
+        "auto": missing if not program and os.environ.get(VARIABLE) else f"ready, by {best}",
+        "totalsegmentator": f"ready ({program})" if program else missing,
+    }
+    return {name: f"{states.get(name, 'ready')}: {what}" for name, what in SEGMENTERS.items()}
 
 
 def _how_to_get(extra: str) -> str:

@@ -12,6 +12,7 @@ from reg2rg.intensity import AIR_HU
 from reg2rg.nifti import is_nifti, read_volume, states_orientation, stem
 from reg2rg.regions import REGION_NAMES, get_region
 from reg2rg.segment.given import MaskArgument, read_masks
+from reg2rg.segment.quality import find_doubts
 from reg2rg.segment.segmentation import Segmentation, find_segmenter
 from reg2rg.volume import RegionMasks, Study, Volume
 
@@ -44,19 +45,25 @@ def load_study(
     draw = find_segmenter(segmenter or "auto") if segmenter or not masks else None
     native = read_scan(path)
     volume = reorient(native)
-    given = read_masks(masks, volume.grid) if masks else None
+    given = read_masks(masks, volume.grid, volume) if masks else None
     try:
         drawn = draw(volume) if draw else None
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     segmentation = _fill(given, drawn)
+    mask_doubts = find_doubts(segmentation.masks)
     return Study(
         study_id=study_id or stem(path),
         volume=volume,
         masks=segmentation.masks,
         source=str(path),
         native_affine=native.affine,
-        warnings=(*segmentation.warnings, *_doubts(path, volume, segmentation.masks)),
+        warnings=(
+            *segmentation.warnings,
+            *_doubts(path, volume, segmentation.masks),
+            *(f"the mask of {name}: {doubt}" for name, doubts in mask_doubts.items() for doubt in doubts),
+        ),
+        mask_doubts=mask_doubts,
     )
 
 

@@ -32,6 +32,7 @@ class RegionReport:
         box_mm: opposite corners of the mask's box, in mm, RAS+: ((x, y, z) lowest, (x, y, z) highest).
         label: the region's bit in ``regions.nii.gz``.
         mask_source: where the mask came from.
+        mask_doubts: why the mask is implausible, a sentence each; empty if nothing speaks against it.
     """
 
     index: int
@@ -42,6 +43,7 @@ class RegionReport:
     box_mm: tuple[tuple[float, float, float], tuple[float, float, float]]
     label: int
     mask_source: str = ""
+    mask_doubts: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

@@ -195,6 +195,7 @@ class Study:
         reference: what the radiologist wrote, region name to text; empty if unknown.
         other_reference: reference texts that belong to no region with a mask (CTRG), title to text.
         warnings: what the reader should know about the input, a sentence each.
+        mask_doubts: what is implausible about a region's mask, region name to sentences (`segment.quality`).
     """
 
     study_id: str
@@ -205,6 +206,7 @@ class Study:
     reference: dict[str, str] = field(default_factory=dict)
     other_reference: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    mask_doubts: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.volume.grid.matches(self.masks.grid):

@@ -120,7 +120,9 @@ def test_what_a_study_says_of_itself(tmp_path: Path) -> None:
     assert load_study(path, [tmp_path / "masks"], study_id="A7").study_id == "A7"
     assert study.masks.sources == {"heart": "heart.nii.gz", "lung": "lung.nii.gz"}
     absent = "abdomen, bone, breast, esophagus, mediastinum, pleura, thyroid, trachea and bronchie"
-    assert study.warnings == (f"no mask, and so no report, of: {absent}",)
+    doubt = "17% of it lies in the lung"
+    assert study.warnings == (f"no mask, and so no report, of: {absent}", f"the mask of heart: {doubt}")
+    assert study.mask_doubts == {"heart": (doubt,)}
 
 
 def test_a_scan_without_air_is_doubted(tmp_path: Path) -> None:

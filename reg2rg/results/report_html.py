@@ -62,7 +62,7 @@ def _paragraph(region: RegionReport) -> str:
     text = sentences or '<em class="silent">The model wrote nothing about this region.</em>'
     return (
         f'<div class="region" id="text-{region.index}" style="--color: {color}"><h2>{escape(region.name)}'
-        f"{_verdict(region)}</h2><p>{text}</p></div>"
+        f"{_verdict(region)}{_mask_verdict(region)}</h2><p>{text}</p></div>"
     )
 
 
@@ -73,16 +73,25 @@ def _verdict(region: RegionReport) -> str:
     return f'<span class="differs">taken for: {escape(name)}</span>'
 
 
+def _mask_verdict(region: RegionReport) -> str:
+    if not region.mask_doubts:
+        return ""
+    return f'<span class="doubtful" title="{escape("; ".join(region.mask_doubts))}">doubtful mask</span>'
+
+
 def _card(region: RegionReport, volume: Volume, masks: RegionMasks) -> str:
     window = LUNG_WINDOW if region.name in _AIR_FILLED else SOFT_TISSUE_WINDOW
     center = center_index(masks, region.name)
     pictures = "".join(_figure(region, plane, center[_AXIS[plane]], volume, masks, window) for plane in _PLANES)
     color = "rgb({}, {}, {})".format(*get_region(region.name).color_rgb)
+    doubts = (
+        f'<p class="doubtful">Doubtful mask: {escape("; ".join(region.mask_doubts))}</p>' if region.mask_doubts else ""
+    )
     return (
         f'<article class="card" id="card-{region.index}" data-region="{region.index}" tabindex="0"'
         f' style="--color: {color}"><h2>{escape(region.name)}</h2><div class="pictures">{pictures}</div>'
         f'<p class="facts">region {region.index} · {region.volume_ml:.0f} ml · mask from '
-        f"{escape(region.mask_source)}</p></article>"
+        f"{escape(region.mask_source)}</p>{doubts}</article>"
     )
 
 
@@ -116,6 +125,7 @@ main { display: grid; grid-template-columns: minmax(20rem, 2fr) minmax(0, 3fr); 
 .region p { margin: 0; }
 .region h2 span { font-weight: normal; font-size: .8rem; margin-left: .6rem; }
 .agrees { opacity: .7; } .differs { color: var(--warn); font-weight: bold; }
+.doubtful { color: var(--warn); }
 .sentence { font: inherit; color: inherit; background: none; border: 0; padding: 0; text-align: left; cursor: pointer; }
 .sentence:hover, .chosen .sentence { background: var(--soft); text-decoration: underline; }
 .abnormal { font-weight: 600; }

@@ -49,6 +49,7 @@ def report_to_json(report: Report) -> dict[str, Any]:
                 "box_mm": [[round(mm, 3) for mm in corner] for corner in region.box_mm],
                 "label": region.label,
                 "mask_source": region.mask_source,
+                "mask_doubts": list(region.mask_doubts),
             }
             for region in report.regions
         ],

@@ -16,6 +16,8 @@ def report_to_markdown(report: Report) -> str:
         recognition = "agrees" if region.agrees else f"**the model took it for: {region.recognized_as or 'nothing'}**"
         lines += [f"<sub>region {region.index}, {region.volume_ml:.0f} ml, mask from {region.mask_source}; "]
         lines[-1] += f"recognized as {region.recognized_as or 'nothing'}: {recognition}</sub>"
+        if region.mask_doubts:
+            lines += ["", f"**Doubtful mask:** {'; '.join(region.mask_doubts)}"]
         lines += [""]
     for title, text in report.other.items():
         lines += [f"## {title} (no region)", "", text or "*Nothing.*", ""]

@@ -12,7 +12,8 @@ def report_to_text(report: Report, width: int | None = None) -> str:
     lines = [f"{report.study_id}", *textwrap.wrap(f"{DISCLAIMER} {report.model.notice}".strip(), width), ""]
     for region in report.regions:
         verdict = "" if region.agrees else f"  [taken for: {region.recognized_as or 'nothing'}]"
-        lines.append(f"{region.name}{verdict}")
+        doubtful = "  [doubtful mask]" if region.mask_doubts else ""
+        lines.append(f"{region.name}{verdict}{doubtful}")
         lines += textwrap.wrap(region.text or "(nothing)", width, initial_indent="    ", subsequent_indent="    ")
     for title, text in report.other.items():
         lines += [title, *textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ")]

@@ -1,22 +1,31 @@
-"""The best segmenter that can be run here."""
+"""The best segmenter that can be run here: TotalSegmentator, or else thresholds, with a warning."""
 
 from dataclasses import replace
 
+from reg2rg.errors import InputError
+from reg2rg.segment.program import find_program
 from reg2rg.segment.segmentation import Segmentation
 from reg2rg.segment.threshold import segment as segment_by_threshold
+from reg2rg.segment.totalsegmentator import segment as segment_by_totalsegmentator
 from reg2rg.volume import Volume
 
 APPROXIMATE = (
     "the region masks were drawn by HU thresholds and are approximate; "
-    "give masks of a trained segmenter (--masks) for anything that matters"
+    "give masks of a trained segmenter (--masks), or install TotalSegmentator, for anything that matters"
 )
 
 
 def segment(volume: Volume) -> Segmentation:
-    """The regions as `threshold` draws them, with a warning that they are approximate.
+    """The regions as TotalSegmentator draws them; where it is missing or fails, as `threshold` does, with a warning.
 
     Raises:
-        InputError: if no lungs are found.
+        InputError: if ``REG2RG_TOTALSEGMENTATOR`` names no program, or thresholds are used and find no lungs.
     """
+    warnings: tuple[str, ...] = (APPROXIMATE,)
+    if find_program() is not None:
+        try:
+            return segment_by_totalsegmentator(volume)
+        except InputError as error:
+            warnings = (str(error), APPROXIMATE)
     drawn = segment_by_threshold(volume)
-    return replace(drawn, warnings=(APPROXIMATE, *drawn.warnings))
+    return replace(drawn, warnings=(*warnings, *drawn.warnings))

@@ -1,14 +1,12 @@
 """Region masks that the user gives, as files, brought onto the CT's grid by their affines.
 
-An argument is a folder of ``<region>.nii.gz``, one multi-label file, or ``REGION=FILE``. Multi-label files are our own
-``regions.nii.gz`` (known by the key in its header) or a label map: its labels are named by the table in its header
-or, without one, are those of TotalSegmentator's task ``total``.
+An argument is a folder of ``<region>.nii.gz`` or of a segmenter's structures (TotalSegmentator, SAT), one multi-label
+file, or ``REGION=FILE``. Multi-label files are our own ``regions.nii.gz`` (known by the key in its header) or a label
+map: its labels are named by the table in its header or, without one, are those of TotalSegmentator's task ``total``.
 """
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -19,26 +17,32 @@ from reg2rg.errors import InputError
 from reg2rg.geometry import reorient, resample
 from reg2rg.nifti import LabelMap, is_nifti, read_labels, read_region_masks, stem
 from reg2rg.regions import REGIONS, find_region, get_region
+from reg2rg.segment import sat
 from reg2rg.segment.segmentation import Segmentation
-from reg2rg.volume import Grid, RegionMasks
+from reg2rg.segment.structures import Structure, complete, find_structure, paint, total_names
+from reg2rg.volume import Grid, RegionMasks, Volume
 
 MaskArgument = str | Path | tuple[str, str | Path]
 """A folder, a multi-label file, ``"REGION=FILE"``, or the same as a pair (region, file)."""
 
 _MAX_LABEL = 2**16
 _LISTED = 8  # names in a warning, before "and N more"
+_DERIVED = "derived from other masks"
 
 
-def read_masks(arguments: Sequence[MaskArgument], grid: Grid) -> Segmentation:
+def read_masks(arguments: Sequence[MaskArgument], grid: Grid, volume: Volume | None = None) -> Segmentation:
     """Reads given masks and brings them onto a grid, each by its affine: nearest voxel, never by array index.
 
     Files of a folder may be called after a region or one of its synonyms (``lung.nii.gz``, ``trachea.nii.gz``) or
-    after a structure of TotalSegmentator (``liver.nii.gz``, ``rib_left_1.nii.gz``): structures of one region are
-    united. What could not be used (other names, labels outside of the table, empty masks) is listed in the warnings.
+    after a structure of TotalSegmentator or SAT (``rib_left_1.nii.gz``, ``left rib 1.nii.gz``): structures of one
+    region are united, and aorta and pleura are completed as `structures.complete` says. What could not be used (other
+    names, labels outside of the table, empty masks) is listed in the warnings.
 
     Args:
         arguments: what was given, see `MaskArgument`.
         grid: the CT's grid.
+        volume: the CT on that grid, in canonical space, by which masks of SAT that have no position are placed; None
+            to take every affine as it stands.
 
     Raises:
         InputError: if a path or region does not exist, a folder holds no region, a region is given twice, a file is
@@ -46,16 +50,19 @@ def read_masks(arguments: Sequence[MaskArgument], grid: Grid) -> Segmentation:
     """
     array = np.zeros(grid.size_xyz, np.uint16)
     files: dict[str, list[str]] = {}  # region -> names of its files
-    origins: dict[str, int] = {}  # region -> position of the argument that gave it
+    origins: dict[str, int | None] = {}  # region -> position of the argument that gave it; None: a label map, as parts
     anywhere = 0  # bits of regions with a voxel, inside the CT or not
     warnings: list[str] = []
+    sat_grid: Grid | None = None
     for position, argument in enumerate(arguments):
         for file in _list_files(argument, warnings):
-            masks = _read(file, warnings)
-            if not masks.sources:
-                warnings.append(f"{file.path.name}: holds no mask")
+            masks, is_in_parts = _read(file, warnings)
+            if volume is not None and sat.lacks_position(masks.grid, grid):
+                sat_grid = sat_grid or sat.seen_grid(volume, masks.grid.size_xyz, file.path)
+                masks = sat.place(masks, sat_grid, file.path)
             for name in masks.sources:
-                if origins.setdefault(name, position) != position:
+                origin = None if is_in_parts else position
+                if origins.setdefault(name, origin) != origin:
                     raise InputError(f"{name}: two masks are given, {files[name][0]} and {file.path.name}; give one")
                 files.setdefault(name, []).append(file.path.name)
             bits = int(np.bitwise_or.reduce(masks.array, axis=None))
@@ -63,7 +70,9 @@ def read_masks(arguments: Sequence[MaskArgument], grid: Grid) -> Segmentation:
                 anywhere |= bits
                 _check_field_of_view(file.path, masks.grid, grid)
                 array |= resample(reorient(masks, grid.orientation), grid).array
-    masks = RegionMasks(array, grid.affine)
+    if sat_grid is not None:
+        warnings.append(sat.PLACED)
+    masks = complete(RegionMasks(array, grid.affine))
     if not masks.present:
         given = _sum_up(["=".join(map(str, a)) if isinstance(a, tuple) else str(a) for a in arguments])
         if anywhere:
@@ -73,16 +82,16 @@ def read_masks(arguments: Sequence[MaskArgument], grid: Grid) -> Segmentation:
         if name not in masks.present:
             problem = "has no voxel inside the CT" if anywhere & get_region(name).bit else "is empty"
             warnings.append(f"{name}: the given mask ({_sum_up(files[name], 1)}) {problem}")
-    masks = replace(masks, sources={name: _sum_up(files[name], 1) for name in masks.present})
+    masks = replace(masks, sources={name: _sum_up(files.get(name, [_DERIVED]), 1) for name in masks.present})
     return Segmentation(masks, tuple(warnings))
 
 
 @dataclass(frozen=True)
 class _MaskFile:
-    """A file to read, and the one region its voxels belong to; None: its labels say."""
+    """A file to read, and the one structure its voxels belong to; None: its labels say."""
 
     path: Path
-    region: str | None
+    structure: Structure | None
 
 
 def _list_files(argument: MaskArgument, warnings: list[str]) -> Iterator[_MaskFile]:
@@ -97,14 +106,14 @@ def _list_files(argument: MaskArgument, warnings: list[str]) -> Iterator[_MaskFi
         raise InputError(f"{argument}: no such file or folder; expected region masks (--masks PATH or REGION=FILE)")
     else:
         named = find_region(stem(Path(argument)))
-        yield _MaskFile(Path(argument), named.name if named else None)
+        yield _MaskFile(Path(argument), Structure(named.name) if named else None)
 
 
 def _pair(region: str, path: str | Path) -> _MaskFile:
     name = get_region(region).name
     if Path(path).is_dir():
         raise InputError(f"{path}: expected a mask file for {name}, found a folder; give the folder without {region}=")
-    return _MaskFile(Path(path), name)
+    return _MaskFile(Path(path), Structure(name))
 
 
 def _list_folder(folder: Path, warnings: list[str]) -> Iterator[_MaskFile]:
@@ -112,26 +121,34 @@ def _list_folder(folder: Path, warnings: list[str]) -> Iterator[_MaskFile]:
     whole: dict[str, Path] = {}
     for path in paths:
         region = find_region(stem(path))
-        if region is not None and whole.setdefault(region.name, path) != path:
-            both = f"{whole[region.name].name} and {path.name}"
+        if region is None:
+            continue
+        first = whole.setdefault(region.name, path)
+        if first != path and not (sat.is_name(stem(first)) and sat.is_name(stem(path))):
+            both = f"{first.name} and {path.name}"
             raise InputError(f"{folder}: two masks are given of {region.name}, {both}; keep one")
-    regions = {path: _region_called(stem(path)) for path in paths}
-    if not any(regions.values()):
+    structures = {path: find_structure(stem(path)) for path in paths}
+    if not any(structure and structure.region for structure in structures.values()):
         found = _sum_up([path.name for path in paths]) or "no .nii.gz file"
         raise InputError(f"{folder}: expected masks named after regions, such as lung.nii.gz; found {found}")
-    unknown = [path.name for path, region in regions.items() if region is None]
+    unknown = [path.name for path, structure in structures.items() if structure is None]
     if unknown:
         warnings.append(f"{folder.name}: not used, since no region is called so: {_sum_up(unknown)}")
-    yield from (_MaskFile(path, region) for path, region in regions.items() if region)
+    yield from (_MaskFile(path, structure) for path, structure in structures.items() if structure and structure.bits)
 
 
-def _read(file: _MaskFile, warnings: list[str]) -> RegionMasks:
-    """The file's masks on its own grid; the keys of `sources` are the regions it speaks of."""
+def _read(file: _MaskFile, warnings: list[str]) -> tuple[RegionMasks, bool]:
+    """The file's masks and landmarks on its own grid, and whether it is a label map, which may hold parts of a region.
+
+    The keys of `sources` are the regions the file speaks of.
+    """
     bit_field = read_region_masks(file.path)
     if bit_field is not None:
-        if file.region is not None:
+        if file.structure is not None:
             raise InputError(f"{file.path}: holds masks of several regions; give it without naming one")
-        return RegionMasks(bit_field.array, bit_field.affine, dict.fromkeys(bit_field.present, file.path.name))
+        if not bit_field.present:
+            warnings.append(f"{file.path.name}: holds no mask")
+        return replace(bit_field, sources=dict.fromkeys(bit_field.present, file.path.name)), False
     labels = read_labels(file.path)
     lowest, highest = int(labels.array.min()), int(labels.array.max())
     if lowest < 0 or highest >= _MAX_LABEL:
@@ -139,31 +156,33 @@ def _read(file: _MaskFile, warnings: list[str]) -> RegionMasks:
     seen: Bool[np.ndarray, " label"] = np.zeros(highest + 1, bool)
     seen[labels.array] = True
     present = [int(label) for label in np.flatnonzero(seen) if label]
-    if file.region is None:
-        return _apply_table(file.path, labels, present, warnings)
+    if file.structure is None:
+        return _apply_table(file.path, labels, present, warnings), True
+    region = file.structure.region
     if len(present) > 1:
         which = _sum_up([str(label) for label in present])
-        warnings.append(f"{file.path.name}: all of its labels ({which}) are taken as {file.region}")
-    return RegionMasks.from_masks({file.region: labels.array > 0}, labels.affine, {file.region: file.path.name})
+        warnings.append(f"{file.path.name}: all of its labels ({which}) are taken as {region or stem(file.path)}")
+    masks = paint(labels, dict.fromkeys(present, file.structure))
+    return replace(masks, sources={region: file.path.name} if region else {}), False
 
 
 def _apply_table(path: Path, labels: LabelMap, present: list[int], warnings: list[str]) -> RegionMasks:
     if not labels.names and present == [1]:
         raise InputError(f"{path}: holds one mask and does not say of which region; give it as REGION={path.name}")
-    names = labels.names or {label: name for label, name, _ in _total_table()}
-    regions = {label: _region_called(names.get(label, "")) for label in present}
-    if present and not any(regions.values()):
+    names = labels.names or total_names()
+    structures = {label: find_structure(names.get(label, "")) for label in present}
+    if present and not any(structures.values()):
         table = "its own label table" if labels.names else "the table of TotalSegmentator's task total"
         found = _sum_up([_spell(label, names) for label in present])
         raise InputError(f"{path}: expected labels of regions by {table}, found {found}; give masks as REGION=FILE")
-    unknown = [_spell(label, names) for label, region in regions.items() if region is None]
+    unknown = [_spell(label, names) for label, structure in structures.items() if structure is None]
     if unknown:
         warnings.append(f"{path.name}: not used, since no region is known for these labels: {_sum_up(unknown)}")
-    bits = np.zeros(max(present, default=0) + 1, np.uint16)
-    for label, region in regions.items():
-        bits[label] = get_region(region).bit if region else 0
-    names_present = [region.name for region in REGIONS if region.name in regions.values()]
-    return RegionMasks(bits[labels.array], labels.affine, dict.fromkeys(names_present, path.name))
+    regions = {structure.region for structure in structures.values() if structure}
+    if not any(regions):
+        warnings.append(f"{path.name}: holds no mask")
+    names_present = [region.name for region in REGIONS if region.name in regions]
+    return replace(paint(labels, structures), sources=dict.fromkeys(names_present, path.name))
 
 
 def _check_field_of_view(path: Path, source: Grid, ct: Grid) -> None:
@@ -181,24 +200,6 @@ def _check_field_of_view(path: Path, source: Grid, ct: Grid) -> None:
 
 def _center_mm(grid: Grid) -> np.ndarray:
     return (grid.affine @ [*((n - 1) / 2 for n in grid.size_xyz), 1])[:3]
-
-
-@cache
-def _total_table() -> tuple[tuple[int, str, str], ...]:
-    """Label, structure and region ("" for none) of TotalSegmentator's task ``total``, as its documentation lists them.
-
-    Label 26 is vertebrae_S1 in version 2 and vertebrae_L6 in version 3.
-    """
-    with Path(__file__).with_name("totalsegmentator_total.csv").open(newline="", encoding="utf-8") as file:
-        return tuple((int(row["label"]), row["name"], row["region"]) for row in csv.DictReader(file))
-
-
-def _region_called(name: str) -> str | None:
-    """The region of a region's or structure's name; "" for a structure of no region, None for an unknown name."""
-    region = find_region(name)
-    if region is not None:
-        return region.name
-    return {structure: region for _, structure, region in _total_table()}.get(name)
 
 
 def _spell(label: int, names: dict[int, str]) -> str:

@@ -18,6 +18,7 @@ _LUNG_MEDIAN_HU = (-955, -500)  # between gas (bowel, airways) and tissue
 _SMALLEST_LUNGS_ML = 400
 _SMALLEST_SHARE = 0.1  # of the largest piece of lung
 _FILLED_MM = 14.0  # half the width of the vessels and of the dense disease that is filled in
+_PLEURA_MM = 2.0  # to either side of the lung's surface; at least a voxel
 _COUCH_MM = 5.0  # half the thickness of what is no body: couch, blankets, tubes
 
 
@@ -131,3 +132,14 @@ def _row_ends(mask: Bool[np.ndarray, "x y"]) -> Int[np.ndarray, "point 2"]:
     first = mask[rows].argmax(axis=1)
     last = mask.shape[1] - 1 - mask[rows, ::-1].argmax(axis=1)
     return np.concatenate([np.stack([rows, first], axis=1), np.stack([rows, last], axis=1)])
+
+
+def pleural_shell(lungs: Bool[np.ndarray, "x y z"], spacing_mm: Spacing) -> Bool[np.ndarray, "x y z"]:
+    """A layer of 2 mm, at least a voxel, to either side of the lungs' surface: where the pleura is, if it is thin.
+
+    >>> lungs = np.zeros((9, 1, 1), bool); lungs[4:] = True
+    >>> pleural_shell(lungs, (1.0, 1.0, 1.0)).ravel().astype(int)
+    array([0, 0, 1, 1, 1, 1, 0, 0, 0])
+    """
+    width_mm = max(_PLEURA_MM, *spacing_mm)
+    return dilate(lungs, width_mm, spacing_mm) & ~erode(lungs, width_mm, spacing_mm)

@@ -16,7 +16,7 @@ from reg2rg.regions import get_region
 from reg2rg.segment.airways import carina_slice, find_airways, find_lumen
 from reg2rg.segment.bones import BONE_HU, find_bones
 from reg2rg.segment.mediastinum import find_mediastinum
-from reg2rg.segment.morphology import dilate, enlarge, erode, shrink
+from reg2rg.segment.morphology import dilate, enlarge, shrink
 from reg2rg.segment.segmentation import Segmentation
 from reg2rg.segment.spine import locate_spine
 from reg2rg.segment.thorax import (
@@ -27,12 +27,12 @@ from reg2rg.segment.thorax import (
     find_air,
     find_body,
     hull_slices,
+    pleural_shell,
 )
 from reg2rg.volume import RegionMasks, Volume
 
 _WORKING_MM = 2.0
 _LUMEN_RIM_MM = 2.0  # between the lumen of the airways and the lung
-_PLEURA_MM = 2.0  # to either side of the lung's surface; at least a voxel
 _BORDER_TESTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "lung": lambda hu: hu < TISSUE_HU,
     "bone": lambda hu: hu > BONE_HU,
@@ -63,10 +63,9 @@ def segment(volume: Volume) -> Segmentation:
     lungs = np.logical_or.reduce([fill_lung(lung, spacing_mm) for lung in pair]) & ~trachea
     thorax = hull_slices(lungs)
     spine = locate_spine(lungs, thorax, spacing_mm)
-    pleura_mm = max(_PLEURA_MM, *spacing_mm)
     masks = {
         "lung": lungs,
-        "pleura": dilate(lungs, pleura_mm, spacing_mm) & ~erode(lungs, pleura_mm, spacing_mm),
+        "pleura": pleural_shell(lungs, spacing_mm),
         "trachea and bronchie": find_airways(hu, lumen, lungs, spacing_mm),
         "bone": find_bones(hu, find_body(air.outside, spacing_mm), lungs, thorax, spine, spacing_mm),
     }

@@ -39,7 +39,7 @@ def report() -> Report:
         BOX,
         5,
     )
-    heart = RegionReport(1, "heart", None, (), 600, BOX, 4, "heart.nii.gz")
+    heart = RegionReport(1, "heart", None, (), 600, BOX, 4, "heart.nii.gz", ("its volume is <odd>",))
     return Report(
         study_id="study & co",
         source="ct.nii.gz",
@@ -62,6 +62,10 @@ def test_json_keeps_to_its_schema(report: Report) -> None:
     jsonschema.validate(value, schema)
     assert value["regions"][0]["recognized_as"] == "pleura"
     assert value["regions"][0]["agrees"] is False
+    assert [region["mask_doubts"] for region in value["regions"]] == [[], ["its volume is <odd>"]]
+    for region in value["regions"]:
+        del region["mask_doubts"]
+    jsonschema.validate(value, schema)  # reports of earlier versions do not have it
     assert value["regions"][0]["sentences"][0]["abnormalities"] == ["Lung nodule"]
     assert value["report"] == "A nodule of 4.5 mm <b>. Clear. No fracture."
     assert value["recognition_accuracy"] == 0
@@ -89,6 +93,12 @@ def test_page_is_self_contained_and_escaped(report: Report, phantom_study: Phant
     assert page.count("<img") == 2 * 3
     assert page.count('class="sentence abnormal"') == 1
     assert "taken for: pleura" in page
+    assert page.count('class="doubtful"') == 2 and "Doubtful mask: its volume is &lt;odd&gt;" in page
+
+
+def test_a_doubtful_mask_is_marked(report: Report) -> None:
+    assert "**Doubtful mask:** its volume is <odd>" in report_to_markdown(report)
+    assert re.findall(r"^(\w+).*\[doubtful mask\]$", report_to_text(report), re.MULTILINE) == ["heart"]
 
 
 def test_pictures_hang_in_radiological_convention() -> None:

@@ -11,7 +11,8 @@ from nibabel.processing import resample_from_to
 from reg2rg.errors import InputError
 from reg2rg.nifti import read_labels, write_labels, write_region_masks
 from reg2rg.regions import REGION_NAMES, get_region
-from reg2rg.segment.given import MaskArgument, _total_table, read_masks
+from reg2rg.segment.given import MaskArgument, read_masks
+from reg2rg.segment.structures import total_names
 from reg2rg.volume import Grid, RegionMasks
 
 CT = Grid((9, 8, 7), np.array([[2.0, 0, 0, -30], [0, 2, 0, 12], [0, 0, 3, 200], [0, 0, 0, 1]]))
@@ -142,8 +143,9 @@ def test_a_label_map_without_a_table_is_of_totalsegmentator(tmp_path: Path) -> N
     array = np.zeros(CT.size_xyz, np.uint8)
     array[0], array[1], array[2], array[3], array[4] = 51, 10, 92, 80, 200
     given = read_masks([save(tmp_path / "total.nii.gz", array)], CT)
-    assert given.masks.present == ("bone", "heart", "lung")
-    np.testing.assert_array_equal(given.masks.array[:4, 0, 0], [1 << 4, 1 << 5, 1 << 1, 0])
+    assert given.masks.present == ("bone", "heart", "lung", "pleura")
+    assert given.masks.sources["pleura"] == "derived from other masks"
+    np.testing.assert_array_equal(given.masks.array[:4, 0, 0] & ~np.uint16(1 << 7), [1 << 4, 1 << 5, 1 << 1, 0])
     assert given.warnings == ("total.nii.gz: not used, since no region is known for these labels: 200",)
 
 
@@ -235,27 +237,48 @@ def test_a_true_output_of_totalsegmentator(shared: Path, tmp_path: Path, has_tab
         write_labels(path, labels.array, labels.affine)
         assert not read_labels(path).names
     given = read_masks([path], Grid(labels.array.shape, labels.affine))
-    assert given.masks.present == tuple(PLAIN_TABLE) and given.warnings == ()
+    assert given.masks.present == (*PLAIN_TABLE, "pleura") and given.warnings == ()
+    height = np.nonzero(labels.array == 32)[2].mean()  # of the twelfth vertebra; the slices are stored upwards
+    assert labels.affine[2, 2] > 0 and not labels.affine[2, :2].any()
+    is_abdominal = (labels.array == 52) & (np.arange(labels.array.shape[2]) < height)
     for region, numbers in PLAIN_TABLE.items():
-        assert np.count_nonzero(given.masks.mask(region)) == sum((labels.array == n).sum() for n in numbers), region
+        expected = np.isin(labels.array, numbers)
+        if region == "abdomen":
+            expected |= is_abdominal
+        if region == "mediastinum":
+            expected &= ~is_abdominal
+        np.testing.assert_array_equal(given.masks.mask(region), expected, region)
     assert {name: np.count_nonzero(given.masks.mask(name)) for name in PLAIN_TABLE} == {
-        "abdomen": 80089,
+        "abdomen": 80089 + np.count_nonzero(is_abdominal),
         "bone": 10377,
         "lung": 4307,
-        "mediastinum": 997,
+        "mediastinum": 997 - np.count_nonzero(is_abdominal),
     }
+    assert 0 < np.count_nonzero(is_abdominal) < 997
 
 
 def test_our_table_calls_every_label_as_a_true_output_does(shared: Path) -> None:
     names = read_labels(shared / "ct" / "upper_abdomen_totalsegmentator.nii.gz").names
     assert len(names) == 117
-    assert set(names.items()) == {(label, name) for label, name, _ in _total_table()} - {(26, "vertebrae_L6")}
+    assert names == total_names()
 
 
-def test_our_table_is_whole() -> None:
-    assert {label for label, _, _ in _total_table()} == set(range(1, 118))
-    assert len({name for _, name, _ in _total_table()}) == 118  # label 26 has two names
-    assert {region for _, _, region in _total_table()} == {*REGION_NAMES, ""} - {"breast", "pleura"}
+def test_outputs_of_several_tasks_are_united(tmp_path: Path) -> None:
+    total = save(tmp_path / "total.nii.gz", A, names={1: "trachea"})
+    airways = save(tmp_path / "lung_vessels.nii.gz", B, names={1: "lung_airways"})
+    own = save(tmp_path / "trachea.nii.gz", A)
+    given = read_masks([total, airways], CT)
+    np.testing.assert_array_equal(given.masks.mask("trachea and bronchie"), (A | B) > 0)
+    assert given.masks.sources == {"trachea and bronchie": "total.nii.gz and 1 more"}
+    message = refusal([total, own])
+    assert message == "trachea and bronchie: two masks are given, total.nii.gz and trachea.nii.gz; give one"
+
+
+def test_labels_of_no_region_are_no_error_beside_others(tmp_path: Path) -> None:
+    effusion = save(tmp_path / "effusion.nii.gz", A, names={1: "lung_pleural", 2: "pleural_effusion"})
+    heart = save(tmp_path / "heart.nii.gz", B)
+    given = read_masks([effusion, heart], CT)
+    assert given.masks.present == ("heart",) and given.warnings == ("effusion.nii.gz: holds no mask",)
 
 
 def test_no_common_ground(tmp_path: Path) -> None:

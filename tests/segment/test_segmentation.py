@@ -15,4 +15,4 @@ def test_every_listed_segmenter_can_be_found(name: str) -> None:
 def test_an_unknown_segmenter_is_refused_with_those_there_are(name: str) -> None:
     with pytest.raises(InputError) as caught:
         find_segmenter(name)
-    assert str(caught.value) == f"unknown segmenter {name!r}: expected one of auto, threshold"
+    assert str(caught.value) == f"unknown segmenter {name!r}: expected one of auto, totalsegmentator, threshold"
