@@ -33,11 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"reg2rg {args.verb}: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_INPUT
+    except BrokenPipeError:  # `reg2rg regions | head -1` is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # of a path that was given: not readable, too long, on a disk that has gone
+        if error.filename is None:
+            raise
+        print(f"reg2rg {args.verb}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return BAD_INPUT
     except KeyboardInterrupt:
         print(f"reg2rg {args.verb}: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # `reg2rg regions | head -1` is no error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -94,7 +99,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_model(report)
     _add_generation(report)
-    _add_force(report)
+    _add_force(
+        report,
+        "replace what is already there, and report even what is refused as no chest CT: the reason becomes a warning",
+    )
     _add_talk(report)
 
     phantom = verb("phantom", _phantom, "write a synthetic dataset with exact truth, in RadGenome-ChestCT's layout")
@@ -178,8 +186,8 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the sampling (default: %(default)s)")
 
 
-def _add_force(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--force", action="store_true", help="replace what is already there")
+def _add_force(parser: argparse.ArgumentParser, help: str = "replace what is already there") -> None:
+    parser.add_argument("--force", action="store_true", help=help)
 
 
 def _add_talk(parser: argparse.ArgumentParser) -> None:
@@ -259,6 +267,7 @@ def _report(args: argparse.Namespace) -> None:
         model=args.model,
         device=args.device,
         generation=GenerationSettings(args.max_new_tokens, args.sample, args.seed),
+        even_others=args.force,
     )
     if len(args.studies) > 1:
         with _segmenter_shown(args):

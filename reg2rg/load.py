@@ -1,6 +1,6 @@
 """A scan on disk in, a Study out: read, turned to RAS+, with a mask for each region; and the way back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ def load_study(
     masks: Sequence[MaskArgument] = (),
     segmenter: str | None = None,
     study_id: str | None = None,
+    admit: Callable[[Volume], Sequence[str]] | None = None,
 ) -> Study:
     """Reads a CT and its region masks into one canonical (RAS+) Study.
 
@@ -37,6 +38,7 @@ def load_study(
             (region, file); on the CT's grid or on another one of the same scan.
         segmenter: a name of `reg2rg.segment.SEGMENTERS`.
         study_id: what the study is called; by default the file's name without its ending.
+        admit: looks at the canonical CT before any mask is read or drawn; gives warnings, or raises InputError.
 
     Raises:
         InputError: if the CT or a mask cannot be used, or there is no region at all.
@@ -45,6 +47,10 @@ def load_study(
     draw = find_segmenter(segmenter or "auto") if segmenter or not masks else None
     native = read_scan(path)
     volume = reorient(native)
+    try:
+        remarks = admit(volume) if admit else ()
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     given = read_masks(masks, volume.grid, volume) if masks else None
     try:
         drawn = draw(volume) if draw else None
@@ -59,6 +65,7 @@ def load_study(
         source=str(path),
         native_affine=native.affine,
         warnings=(
+            *remarks,
             *segmentation.warnings,
             *_doubts(path, volume, segmentation.masks),
             *(f"the mask of {name}: {doubt}" for name, doubts in mask_doubts.items() for doubt in doubts),

@@ -5,8 +5,10 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+from reg2rg.chest import admit_chest
 from reg2rg.errors import InputError
 from reg2rg.files import check_free, sha256, staged_file, staged_folder
 from reg2rg.generate import GenerationSettings, Reporter, find_device
@@ -30,6 +32,7 @@ class ScanOptions:
         model: a shipped model's name or a folder.
         device: auto, cpu or cuda.
         generation: how text is generated.
+        even_others: report what is no chest CT too; why it would have been refused is then a warning.
     """
 
     masks: tuple[str, ...] = ()
@@ -37,6 +40,7 @@ class ScanOptions:
     model: str = DEFAULT_MODEL
     device: str = "auto"
     generation: GenerationSettings = field(default_factory=GenerationSettings)
+    even_others: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def report_scan(source: Path, out: Path, options: ScanOptions, force: bool = Fal
     """Reports one scan into the folder `out`; returns the report.
 
     Raises:
-        InputError: if scan, masks, model, device or folder cannot be used; nothing is written then.
+        InputError: if the scan is no chest CT, or scan, masks, model, device or folder cannot be used; nothing is written then.
     """
     check_free(out, force)
     find_model(options.model)
@@ -120,10 +124,11 @@ def make_results(source: Path, options: ScanOptions, reporter: Reporter | None =
         reporter: a model that is loaded already; None to load the one of the options.
 
     Raises:
-        InputError: if something of it cannot be used.
+        InputError: if something of it cannot be used, or the scan is no chest CT.
     """
     started = time.perf_counter()
-    study = load_study(source, options.masks, options.segmenter)
+    admit = partial(admit_chest, even_others=options.even_others)
+    study = load_study(source, options.masks, options.segmenter, admit=admit)
     loaded = time.perf_counter()
     reporter = reporter or Reporter.load(options.model, options.device)
     model_ready = time.perf_counter()

@@ -13,9 +13,9 @@ from reg2rg.geometry import mask_box
 from reg2rg.segment.morphology import Spacing, close, components, dilate, enlarge, erode
 
 TISSUE_HU = -400  # halfway between aerated lung and soft tissue
+SMALLEST_LUNGS_ML = 400
 _OUTSIDE_MEAN_HU = -900  # air around the patient is below, a lung that the field of view cuts off is above
 _LUNG_MEDIAN_HU = (-955, -500)  # between gas (bowel, airways) and tissue
-_SMALLEST_LUNGS_ML = 400
 _SMALLEST_SHARE = 0.1  # of the largest piece of lung
 _FILLED_MM = 14.0  # half the width of the vessels and of the dense disease that is filled in
 _PLEURA_MM = 2.0  # to either side of the lung's surface; at least a voxel
@@ -60,23 +60,31 @@ def find_body(outside: Bool[np.ndarray, "x y z"], spacing_mm: Spacing) -> Bool[n
 def find_aerated_lungs(
     hu: Float[np.ndarray, "x y z"], inside: Bool[np.ndarray, "x y z"], spacing_mm: Spacing
 ) -> Bool[np.ndarray, "x y z"]:
-    """The large pieces of air inside the body that have the density of lung; the airways may hang on them.
+    """The aerated lungs; the airways may hang on them.
 
     Raises:
         InputError: if they are too small for a chest CT.
     """
+    lungs = find_lung_air(hu, inside, spacing_mm)
+    found_ml = np.count_nonzero(lungs) * float(np.prod(spacing_mm)) / 1000
+    if found_ml < SMALLEST_LUNGS_ML:
+        raise InputError(
+            f"no lungs found, and so no region: expected a chest CT in HU with at least {SMALLEST_LUNGS_ML} ml of "
+            f"aerated lung, found {found_ml:.0f} ml; give region masks (--masks)"
+        )
+    return lungs
+
+
+def find_lung_air(
+    hu: Float[np.ndarray, "x y z"], inside: Bool[np.ndarray, "x y z"], spacing_mm: Spacing
+) -> Bool[np.ndarray, "x y z"]:
+    """The large pieces of air inside the body that have the density of lung, be they lungs or the tip of one."""
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     labels, sizes = components(inside)
     is_lung = np.zeros(sizes.size, bool)
-    for part in np.flatnonzero(sizes * voxel_ml > _SMALLEST_SHARE * _SMALLEST_LUNGS_ML):
+    for part in np.flatnonzero(sizes * voxel_ml > _SMALLEST_SHARE * SMALLEST_LUNGS_ML):
         is_lung[part] = part != 0 and _LUNG_MEDIAN_HU[0] < np.median(hu[labels == part]) < _LUNG_MEDIAN_HU[1]
     is_lung &= sizes >= _SMALLEST_SHARE * max(sizes[is_lung], default=0)
-    found_ml = float(sizes[is_lung].sum()) * voxel_ml
-    if found_ml < _SMALLEST_LUNGS_ML:
-        raise InputError(
-            f"no lungs found, and so no region: expected a chest CT in HU with at least {_SMALLEST_LUNGS_ML} ml of "
-            f"aerated lung, found {found_ml:.0f} ml; give region masks (--masks)"
-        )
     return is_lung[labels]
 
 
