@@ -25,6 +25,7 @@ from reg2rg.volume import Grid, RegionMasks, Volume
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 _MAX_VOXELS = 2**30
+_MAX_GZIP_RATIO = 1032  # of the deflate format itself: a match of 258 bytes takes two bits at least
 _MAX_VALUE = 2**31 - 1  # of a whole number that is a HU or a label
 _COMMENT = 6  # NIfTI extension code for plain text
 _KEY_TITLE = "reg2rg region bits"
@@ -191,6 +192,9 @@ def _load(path: Path) -> Any:
         raise InputError(f"{path}: expected at most {_MAX_VOXELS} voxels, the header says {shape}")
     if image.get_data_dtype().kind not in "iuf":
         raise InputError(f"{path}: expected one number per voxel, found {image.get_data_dtype()}")
+    stored = np.prod(shape, dtype=float) * image.get_data_dtype().itemsize
+    if path.name.lower().endswith(".gz") and stored > _MAX_GZIP_RATIO * path.stat().st_size:
+        raise InputError(f"{path}: the file is damaged or cut off (too short for {shape} voxels); copy it again")
     unit = image.header.get_xyzt_units()[0]
     if unit not in ("mm", "unknown"):
         raise InputError(f"{path}: expected millimetres, the header declares {unit}; convert the file")

@@ -57,7 +57,8 @@ def report_scan(source: Path, out: Path, options: ScanOptions, force: bool = Fal
     """Reports one scan into the folder `out`; returns the report.
 
     Raises:
-        InputError: if the scan is no chest CT, or scan, masks, model, device or folder cannot be used; nothing is written then.
+        InputError: if scan, masks, model, device or folder cannot be used, or the scan is no chest CT; nothing is
+            written then.
     """
     check_free(out, force)
     find_model(options.model)

@@ -1,0 +1,288 @@
+"""Hostile files through the command line: one line on standard error, exit 2, nothing left behind."""
+
+import gzip
+import json
+import pickle
+import resource
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from pytest import CaptureFixture
+from safetensors.torch import load_file, save_file
+
+from reg2rg.cli import main
+from reg2rg.nifti import write_labels, write_volume
+from reg2rg.phantom.world import Phantom
+
+Arguments = list[str | Path]
+DIM, DATATYPE, PIXDIM, VOX_OFFSET, SLOPE, SFORM, MAGIC = 40, 70, 76, 108, 112, 280, 344  # bytes of a NIfTI-1 header
+
+
+@pytest.fixture
+def folder(tmp_path: Path, phantom_study: Phantom, untrained: Path) -> Path:
+    """``ct.nii`` (a chest CT), ``lung.nii.gz`` (its mask) and ``model`` (a whole one)."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    study = phantom_study.study
+    write_volume(folder / "ct.nii", study.volume)
+    write_labels(folder / "lung.nii.gz", study.masks.mask("lung").astype(np.uint8), study.volume.affine)
+    shutil.copytree(untrained, folder / "model")
+    return folder
+
+
+def patched(folder: Path, *changes: tuple[int, Any], name: str = "x.nii") -> Arguments:
+    """The CT with other bytes at some places of its header."""
+    data = bytearray((folder / "ct.nii").read_bytes())
+    for place, value in changes:
+        data[place : place + len(value.tobytes())] = value.tobytes()
+    (folder / name).write_bytes(gzip.compress(data, 1) if name.endswith("gz") else data)
+    return [folder / name]
+
+
+def remade(folder: Path, make: Callable[[np.ndarray], np.ndarray]) -> Arguments:
+    """The CT with other voxels."""
+    image = nib.load(folder / "ct.nii")
+    nib.Nifti1Image(make(np.asarray(image.dataobj)), image.affine).to_filename(folder / "x.nii")
+    return [folder / "x.nii"]
+
+
+def written(folder: Path, content: bytes, name: str = "x.nii.gz") -> Arguments:
+    (folder / name).write_bytes(content)
+    return [folder / name]
+
+
+def cut(folder: Path, length: int) -> Arguments:
+    return written(folder, (folder / "ct.nii").read_bytes()[:length], "x.nii")
+
+
+def bomb(folder: Path) -> Arguments:
+    header = bytearray((folder / "ct.nii").read_bytes()[:352])
+    header[DIM : DIM + 8] = np.array([3, 512, 512, 256], "i2").tobytes()
+    with gzip.open(folder / "x.nii.gz", "wb", 1) as packed:
+        packed.write(header)
+        for _ in range(256):
+            packed.write(bytes(2 * 512 * 512))
+    return [folder / "x.nii.gz"]
+
+
+def looped(folder: Path) -> Arguments:
+    (folder / "x.nii.gz").symlink_to(folder / "y.nii.gz")
+    (folder / "y.nii.gz").symlink_to(folder / "x.nii.gz")
+    return [folder / "x.nii.gz"]
+
+
+def named(folder: Path, name: str) -> Arguments:
+    (folder / name).mkdir()
+    return [folder / name]
+
+
+def mask(folder: Path, make: Callable[[np.ndarray], np.ndarray], affine: np.ndarray | None = None) -> Arguments:
+    """The CT with a changed lung mask."""
+    image = nib.load(folder / "lung.nii.gz")
+    array = make(np.asarray(image.dataobj))
+    nib.Nifti1Image(array, image.affine if affine is None else affine).to_filename(folder / "m.nii")
+    return [folder / "ct.nii", "--masks", f"lung={folder / 'm.nii'}"]
+
+
+def given(folder: Path, argument: str) -> Arguments:
+    return [folder / "ct.nii", "--masks", argument]
+
+
+def model(folder: Path, name: str, content: bytes | None) -> Arguments:
+    """A model with another file of this name, or without it."""
+    (folder / "model" / name).unlink(missing_ok=True)
+    if content is not None:
+        (folder / "model" / name).write_bytes(content)
+    return [folder / "ct.nii", "--masks", f"lung={folder / 'lung.nii.gz'}", "--model", folder / "model"]
+
+
+def config(folder: Path, **changes: Any) -> Arguments:
+    values = json.loads((folder / "model/config.json").read_text())
+    return model(folder, "config.json", json.dumps(values | changes).encode())
+
+
+def weights(folder: Path, change: Callable[[dict[str, Any]], None]) -> Arguments:
+    tensors = {name: tensor.clone() for name, tensor in load_file(folder / "model/model.safetensors").items()}
+    change(tensors)
+    (folder / "model/model.safetensors").unlink()
+    save_file(tensors, folder / "model/model.safetensors", {"format": "pt"})
+    return [folder / "ct.nii", "--masks", f"lung={folder / 'lung.nii.gz'}", "--model", folder / "model"]
+
+
+def first_to(value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(array: np.ndarray) -> np.ndarray:
+        array = array.astype(np.float32)
+        array[0, 0, 0] = value
+        return array
+
+    return change
+
+
+F4, I2 = (lambda *v: np.array(v, "f4")), (lambda *v: np.array(v, "i2"))
+NO_CHEST = "not a chest CT:"
+
+SCANS: dict[str, tuple[Callable[[Path], Arguments], str]] = {
+    "empty file": (lambda f: written(f, b""), "NIfTI"),
+    "one byte": (lambda f: cut(f, 1), "NIfTI"),
+    "half a header": (lambda f: cut(f, 174), "NIfTI"),
+    "header only": (lambda f: cut(f, 352), "cut off"),
+    "one slice short": (lambda f: cut(f, -2000), "cut off"),
+    "empty gzip": (lambda f: written(f, gzip.compress(b"")), "NIfTI"),
+    "gzip of text": (lambda f: written(f, gzip.compress(b"Dear colleague " * 99)), "NIfTI"),
+    "gzip magic only": (lambda f: written(f, b"\x1f\x8b\x08"), "x.nii.gz"),
+    "wrong magic": (lambda f: patched(f, (MAGIC, np.bytes_(b"abc"))), "NIfTI"),
+    "unknown datatype": (lambda f: patched(f, (DATATYPE, I2(31000))), "NIfTI"),
+    "nan affine": (lambda f: patched(f, (SFORM, F4(np.nan))), "affine"),
+    "infinite affine": (lambda f: patched(f, (SFORM, F4(np.inf))), "affine"),
+    "axes coincide": (lambda f: patched(f, (SFORM, F4(1, 0, 0, 0, 1, 0, 0, 0))), "singular"),
+    "infinite spacing": (lambda f: patched(f, (PIXDIM + 4, F4(np.inf))), "spacing"),
+    "nan spacing": (lambda f: patched(f, (PIXDIM + 8, F4(np.nan))), "spacing"),
+    "zero axis": (lambda f: patched(f, (DIM, I2(3, 0, 10, 10))), "x.nii"),
+    "negative axis": (lambda f: patched(f, (DIM, I2(3, -5, 10, 10))), "x.nii"),
+    "nine axes": (lambda f: patched(f, (DIM, I2(9, 10, 10, 10))), "x.nii"),
+    "absurd size": (lambda f: patched(f, (DIM, I2(3, 32767, 32767, 32767))), "at most"),
+    "absurd size, packed": (lambda f: patched(f, (DIM, I2(3, 32767, 32767, 32767)), name="x.nii.gz"), "at most"),
+    "large size without data": (lambda f: patched(f, (DIM, I2(3, 1024, 1024, 1000))), "cut off"),
+    "large size without data, packed": (
+        lambda f: written(f, gzip.compress(patched(f, (DIM, I2(3, 1024, 1024, 1000)))[0].read_bytes()[:352])),
+        "cut off",
+    ),
+    "voxels behind the end": (lambda f: patched(f, (VOX_OFFSET, F4(1e9))), "cut off"),
+    "slope of infinity": (lambda f: patched(f, (SLOPE, F4(np.inf, 0))), "x.nii"),
+    "slope without end": (lambda f: patched(f, (SLOPE, F4(1e30, 0))), "expected HU"),
+    "gzip bomb": (bomb, "all voxels have the value"),
+    "nan voxel": (lambda f: remade(f, first_to(np.nan)), "NaN"),
+    "infinite voxel": (lambda f: remade(f, first_to(np.inf)), "infinite"),
+    "complex": (lambda f: remade(f, lambda a: a.astype(np.complex64)), "one number per voxel"),
+    "rgb": (
+        lambda f: remade(f, lambda a: np.zeros(a.shape, [("R", "u1"), ("G", "u1"), ("B", "u1")])),
+        "one number per voxel",
+    ),
+    "two axes": (lambda f: remade(f, lambda a: a[:, :, 0]), "3D volume"),
+    "five axes": (lambda f: remade(f, lambda a: np.stack([a[:9, :9, :9]] * 2, -1)[:, :, :, None]), "3D volume"),
+    "one slice": (lambda f: remade(f, lambda a: a[:, :, 30:31]), NO_CHEST),
+    "one voxel": (lambda f: remade(f, lambda a: a[:1, :1, :1]), "all voxels have the value"),
+    "huge spacing": (lambda f: patched(f, (SFORM, F4(9e5, 0, 0, 0, 0, 9e5, 0, 0, 0, 0, 9e5, 0))), NO_CHEST),
+    "tiny spacing": (lambda f: patched(f, (SFORM, F4(1e-2, 0, 0, 0, 0, 1e-2, 0, 0, 0, 0, 1e-2, 0))), NO_CHEST),
+    "whole numbers from 0": (lambda f: remade(f, lambda a: a + np.int16(1024)), "HU + 1024"),
+    "eight bits": (lambda f: remade(f, lambda a: ((a.clip(-1000, 400) + 1000) // 6).astype("u1")), NO_CHEST),
+    "air": (lambda f: remade(f, lambda a: a // 100 - 1000), NO_CHEST),
+    "symlink loop": (looped, "no such file"),
+    "folder called nii": (lambda f: named(f, "x.nii.gz"), "x.nii.gz"),
+    "name too long": (lambda f: [f / ("x" * 300 + ".nii")], "long"),
+    "nul in the name": (lambda f: [str(f / "x\0.nii")], "x"),
+    "no ending": (lambda f: written(f, (f / "ct.nii").read_bytes(), "x.mha"), "expected a CT"),
+    "a pickle": (lambda f: written(f, pickle.dumps([1]), "x.nii"), "NIfTI"),
+}
+MASKS: dict[str, tuple[Callable[[Path], Arguments], str]] = {
+    "empty": (lambda f: mask(f, np.zeros_like), "empty"),
+    "nan": (lambda f: mask(f, first_to(np.nan)), "NaN"),
+    "negative": (lambda f: mask(f, lambda a: a.astype("i2") - 1), "expected a mask"),
+    "the CT": (lambda f: given(f, f"lung={f / 'ct.nii'}"), "is it the CT"),
+    "complex": (lambda f: mask(f, lambda a: a.astype(np.complex64)), "one number per voxel"),
+    "four axes": (lambda f: mask(f, lambda a: np.stack([a, a], -1)), "3D volume"),
+    "floats below one half": (lambda f: mask(f, lambda a: a.astype("f4") / 3), "empty"),
+    "another shape, elsewhere": (lambda f: mask(f, lambda a: a[:9, :9, :9] + 1, np.diag([1, 1, 1, 1e-7])), "m.nii"),
+    "another shape, far": (
+        lambda f: mask(f, lambda a: a[:9, :9, :9] + 1, np.eye(4) + 9e4 * np.eye(4, k=3)),
+        "elsewhere",
+    ),
+    "unknown region": (lambda f: given(f, f"spleen={f / 'lung.nii.gz'}"), "spleen"),
+    "no file": (lambda f: given(f, f"lung={f / 'absent.nii.gz'}"), "no such file"),
+    "a folder as file": (lambda f: given(f, f"lung={f}"), "folder"),
+    "text": (lambda f: given(f, f"lung={written(f, b'mask', 'm.nii')[0]}"), "NIfTI"),
+}
+MODELS: dict[str, tuple[Callable[[Path], Arguments], str]] = {
+    "missing tensor": (lambda f: weights(f, lambda t: t.pop(sorted(t)[0])), "missing"),
+    "extra tensor": (lambda f: weights(f, lambda t: t.update(extra=t[sorted(t)[0]].clone())), "left over"),
+    "tensor of another shape": (lambda f: weights(f, lambda t: t.update({sorted(t)[0]: t[sorted(t)[0]][:1]})), "shape"),
+    "weights cut off": (lambda f: model(f, "model.safetensors", b"\x10" + bytes(7) + b"{}"), "safetensors"),
+    "weights a pickle": (lambda f: model(f, "model.safetensors", pickle.dumps({})), "safetensors"),
+    "no weights": (lambda f: model(f, "model.safetensors", None), "model.safetensors"),
+    "no configuration": (lambda f: model(f, "config.json", None), "config.json"),
+    "configuration no JSON": (lambda f: model(f, "config.json", b"{"), "JSON"),
+    "configuration a list": (lambda f: model(f, "config.json", b"[]"), "list"),
+    "configuration not text": (lambda f: model(f, "config.json", b"\xff\xfe"), "JSON"),
+    "configuration without end": (lambda f: model(f, "config.json", b"[" * 100_000), "JSON"),
+    "unknown format": (lambda f: config(f, format="reg2rg.model/9"), "format"),
+    "wrong type": (lambda f: config(f, vit="large"), "vit"),
+    "unknown key": (lambda f: config(f, attention="flash"), "attention"),
+    "no tokenizer": (lambda f: model(f, "tokenizer.json", None), "token"),
+    "tokenizer no JSON": (lambda f: model(f, "tokenizer.json", b"{"), "token"),
+}
+
+
+def refused(capsys: CaptureFixture[str], folder: Path, arguments: Arguments, reason: str) -> None:
+    before = sorted(path.name for path in folder.iterdir())
+    code = main([*map(str, ["report", *arguments]), "--out", str(folder.parent / "out")])
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1, err
+    assert reason in err
+    assert [path.name for path in folder.parent.iterdir()] == ["in"]
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("case", SCANS)
+def test_a_scan_is_refused(case: str, folder: Path, capsys: CaptureFixture[str]) -> None:
+    make, reason = SCANS[case]
+    refused(capsys, folder, [*make(folder), "--segmenter", "threshold"], reason)
+
+
+@pytest.mark.parametrize("case", MASKS)
+def test_a_mask_is_refused(case: str, folder: Path, capsys: CaptureFixture[str]) -> None:
+    make, reason = MASKS[case]
+    refused(capsys, folder, make(folder), reason)
+
+
+@pytest.mark.parametrize("case", MODELS)
+def test_a_model_is_refused(case: str, folder: Path, capsys: CaptureFixture[str]) -> None:
+    make, reason = MODELS[case]
+    refused(capsys, folder, make(folder), reason)
+
+
+def test_a_size_in_the_header_takes_no_memory(folder: Path, capsys: CaptureFixture[str]) -> None:
+    """Two gigabytes are declared and none is there; the peak of this process may have been reached before."""
+    header = patched(folder, (DIM, np.array([3, 1024, 1024, 1000], "i2")))[0].read_bytes()[:352]  # type: ignore[union-attr]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(capsys, folder, written(folder, gzip.compress(header)), "cut off")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000, "in KiB"
+
+
+def test_swapped_axes_are_no_reason_to_refuse(folder: Path, capsys: CaptureFixture[str]) -> None:
+    image = nib.load(folder / "ct.nii")
+    turned = nib.Nifti1Image(np.asarray(image.dataobj).transpose(2, 0, 1), image.affine[:, [2, 0, 1, 3]])
+    turned.to_filename(folder / "x.nii.gz")
+    out = folder.parent / "out"
+    model = ["--model", str(folder / "model"), "--max-new-tokens", "2"]
+    lung = ["--masks", f"lung={folder / 'lung.nii.gz'}"]
+    assert main(["report", str(folder / "x.nii.gz"), *lung, *model, "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert json.loads((out / "report.json").read_text())["study"]["size_xyz"] == list(turned.shape)
+
+
+def test_force_goes_on_with_a_warning(folder: Path, capsys: CaptureFixture[str]) -> None:
+    scan = remade(folder, lambda array: array + np.int16(1024))[0]
+    out = folder.parent / "out"
+    asked = ["report", str(scan), "--masks", f"lung={folder / 'lung.nii.gz'}", "--model", str(folder / "model")]
+    asked += ["--max-new-tokens", "2", "--out", str(out)]
+    assert main(asked) == 2
+    assert "not a chest CT: its values are HU + 1024" in capsys.readouterr().err
+    assert main([*asked, "--force"]) == 0
+    warnings = json.loads((out / "report.json").read_text())["warnings"]
+    assert warnings[0].startswith("not a chest CT: its values are HU + 1024")
+
+
+def test_one_of_several_scans_is_no_chest_ct(folder: Path, capsys: CaptureFixture[str]) -> None:
+    scan = remade(folder, lambda array: array + np.int16(1024))[0]
+    out = folder.parent / "out"
+    asked = ["report", str(folder / "ct.nii"), str(scan), "--segmenter", "threshold", "--max-new-tokens", "2"]
+    assert main([*asked, "--model", str(folder / "model"), "--out", str(out)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert "not a chest CT" in (out / "index.csv").read_text()
+    assert sorted(path.name for path in out.iterdir()) == ["ct", "index.csv"]
