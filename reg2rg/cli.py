@@ -143,7 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--control", type=Path, metavar="FILE", help="the same pipeline's file, made without images")
     evaluate.add_argument("--labels", type=Path, metavar="FILE", help="gold labels of the references, CT-RATE's format")
     evaluate.add_argument(
-        "--labeler", default="rules", help="who labels texts: rules, radbert:DIR or none (default: %(default)s)"
+        "--labeler", help="who labels texts: rules, radbert:DIR or none (default: the labels of the file, else rules)"
     )
     _add_force(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print one JSON object and nothing else")

@@ -48,7 +48,8 @@ class EvaluationSettings:
         metrics: which text metrics.
         only_common: score a region only where the prediction names it too, as the authors do; else it counts as
             missed.
-        labeler: ``rules``, ``radbert:DIR``, or ``none`` for no clinical figures; not used where the file brings labels.
+        labeler: ``rules`` or ``radbert:DIR``, who reads the texts, also where the file brings labels; ``none`` for no
+            clinical figures. If None, the labels of the file where it has any, else ``rules``.
         labels: gold labels of the references, in CT-RATE's format.
         seed: of the resampling.
     """
@@ -56,7 +57,7 @@ class EvaluationSettings:
     recipe: str = "published"
     metrics: tuple[str, ...] = TEXT_METRICS
     only_common: bool = False
-    labeler: str = "rules"
+    labeler: str | None = None
     labels: Path | None = None
     seed: int = 0
 
@@ -79,6 +80,11 @@ def evaluate_table(
         InputError: if the tables do not belong together or the settings do not fit the table.
     """
     settings = settings or EvaluationSettings()
+    if settings.labeler == "none" and settings.labels is not None:
+        raise InputError(
+            f"{settings.labels}: gold labels are of no use without labels of the predictions; leave out "
+            "--labeler none or --labels"
+        )
     for other in (compare, control):
         if other is not None:
             check_same_studies(table, other)
@@ -100,7 +106,7 @@ class _Labeling:
         if settings.labeler != "none":
             from reg2rg.evaluate.labeler import find_labeler
 
-            self._labeler = find_labeler(settings.labeler)
+            self._labeler = find_labeler(settings.labeler or "rules")
         self._labels: dict[str, Bool[np.ndarray, " 18"]] = {}
 
     @property
@@ -132,6 +138,7 @@ class _Measurement:
         self.references = [clean(text) for text in table.references]
         self.predictions = [clean(text) for text in table.predictions]
         self.text, self.text_sums, self.per_report = self._text()
+        self.reference_labels: Bool[np.ndarray, "study 18"] | None = None
         self.clinical_labeler, self.clinical, self.clinical_sums = self._clinical()
         self.recognition = None if self.parsed is None else count_recognition(self.parsed)
 
@@ -157,7 +164,7 @@ class _Measurement:
             settings={
                 "metrics": list(settings.metrics),
                 "only_common": settings.only_common,
-                "labeler": settings.labeler,
+                "labeler": self.clinical_labeler or "none",
                 "labels": settings.labels and str(settings.labels),
                 "seed": settings.seed,
                 "draws": DRAWS,
@@ -212,7 +219,7 @@ class _Measurement:
         labeler, origin = self.labeling.name, self.labeling.name
         if settings.labeler == "none":
             return None, None, None
-        if predicted_labels is not None:
+        if predicted_labels is not None and settings.labeler is None:
             labeler, origin = GIVEN, GIVEN
         else:
             predicted_labels = self.labeling.label(self.predictions)
@@ -224,6 +231,7 @@ class _Measurement:
             reference_labels, origin = read_labels(settings.labels, table.keys), str(settings.labels)
         if reference_labels is None:
             raise InputError(f"{table.source}, row 1: it has Pred_ labels but no GT_ labels; give --labels FILE")
+        self.reference_labels = reference_labels
         rows = np.arange(len(table.keys))
         figures, sums = self._rate_labels(labeler, str(origin), rows, reference_labels, predicted_labels)
         if figures.unsupported:
@@ -330,8 +338,17 @@ def _compare(ours: _Measurement, theirs: _Measurement) -> Comparison:
     if ours.clinical_labeler != theirs.clinical_labeler:
         raise InputError(
             f"{theirs.table.source}: its labels come from {theirs.clinical_labeler!r}, those of {ours.table.source} "
-            f"from {ours.clinical_labeler!r}; figures of two labelers do not compare, give --labeler none"
+            f"from {ours.clinical_labeler!r}; figures of two labelers do not compare, give --labeler rules for both"
         )
+    if ours.reference_labels is not None and theirs.reference_labels is not None:
+        unlike = np.argwhere(ours.reference_labels != theirs.reference_labels)
+        if len(unlike):
+            study, abnormality = unlike[0]
+            raise InputError(
+                f"{theirs.table.source}, column GT_{ABNORMALITY_NAMES[abnormality]}: the label of "
+                f"{ours.table.keys[study]!r} is not that of {ours.table.source}; figures against different labels do "
+                "not compare, give --labels FILE or --labeler rules for both"
+            )
     differences: dict[str, Difference] = {}
     for first, second in zip(ours.comparable(), theirs.comparable(), strict=True):
         differences |= ours.bootstrap.compare(first, second)

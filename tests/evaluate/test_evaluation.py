@@ -116,6 +116,34 @@ def test_two_labelers_are_not_compared() -> None:
     assert scores.comparison is not None
 
 
+def test_an_explicit_labeler_reads_the_texts_of_a_file_with_labels() -> None:
+    labels = np.ones((2, 18), bool)
+    texts = ("The heart is enlarged.", "No nodule.")
+    table = ReportTable("l.csv", ("1", "2"), texts, texts, reference_labels=labels, predicted_labels=labels)
+    given = evaluate_table(table, EvaluationSettings(metrics=("ROUGE-1",)))
+    read = evaluate_table(table, EvaluationSettings(metrics=("ROUGE-1",), labeler="rules"))
+    assert given.clinical is not None
+    assert read.clinical is not None
+    assert (given.settings["labeler"], given.clinical.micro.support) == ("given", 36)
+    assert (read.settings["labeler"], read.clinical.micro.support) == (read.clinical.labeler, 1)
+    assert read.clinical.labeler.startswith("rules")
+
+
+def test_different_reference_labels_are_not_compared() -> None:
+    labels = np.zeros((2, 18), bool)
+    others = labels.copy()
+    others[1, ABNORMALITY_NAMES.index("Emphysema")] = True
+    with pytest.raises(InputError, match=r"l\.csv, column GT_Emphysema: the label of '1' is not that of l\.csv"):
+        evaluate_table(
+            labelled(labels, labels), EvaluationSettings(metrics=("ROUGE-1",)), compare=labelled(others, labels)
+        )
+
+
+def test_gold_labels_need_a_labeler() -> None:
+    with pytest.raises(InputError, match=r"gold\.csv: gold labels are of no use without labels of the predictions"):
+        evaluate_table(REGIONS, replace(TEXT_ONLY, labels=Path("gold.csv")))
+
+
 def test_gold_labels(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     rows = [
