@@ -98,6 +98,7 @@ def rate_sums(
 def _finish(
     supported: Bool[np.ndarray, " label"], sums: Float[np.ndarray, "draw sum"]
 ) -> Float[np.ndarray, "draw name"]:
-    rates = class_rates(*np.split(sums, 3, axis=1), supported=supported)
+    hits, predicted, referenced = np.split(sums, 3, axis=1)
+    rates = class_rates(hits, predicted, referenced, supported)
     averages = np.stack([rates.micro, rates.macro, rates.weighted], axis=1)
     return np.concatenate([averages, rates.per_class], axis=1).reshape(len(sums), -1)
