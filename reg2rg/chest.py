@@ -163,7 +163,8 @@ def _doubt_values(check: ChestCheck, hu: Float[np.ndarray, "x y z"], spacing_mm:
     assert check.air_share is not None and check.tissue_share is not None and check.water_share is not None
     low, high = check.range_hu
     if check.air_share < _SMALLEST_AIR_SHARE:
-        if added := next((added for added in _ADDED_TO_HU if _is_chest_without(added, hu, spacing_mm)), None):
+        added = _likeliest_addend(hu)
+        if _is_chest_without(added, hu, spacing_mm):
             return f"its values are HU + {added}, from {low:g} to {high:g}; subtract {added} (as rescale intercept)"
         return (
             f"nothing is near air ({AIR_HU} HU), the values go from {low:g} to {high:g}: an MR, or no HU; "
@@ -177,6 +178,14 @@ def _doubt_values(check: ChestCheck, hu: Float[np.ndarray, "x y z"], spacing_mm:
             f"{_SMALLEST_WATER_SHARE:.0%}: no HU, or no patient; give a CT in HU"
         )
     return None
+
+
+def _likeliest_addend(hu: Float[np.ndarray, "x y z"]) -> int:
+    """What was added to HU, if something was: air tells; the lowest value may be padding, or where it was cut off."""
+    lowest = hu.min()
+    air = hu[(hu > lowest) & (hu < lowest + _AIR_HU[1] - AIR_HU)]
+    median = float(np.median(air)) if air.size else float(lowest)
+    return min(_ADDED_TO_HU, key=lambda added: abs(median - added - AIR_HU))
 
 
 def _is_chest_without(added: int, hu: Float[np.ndarray, "x y z"], spacing_mm: Spacing) -> bool:

@@ -193,7 +193,8 @@ def _load(path: Path) -> Any:
     if image.get_data_dtype().kind not in "iuf":
         raise InputError(f"{path}: expected one number per voxel, found {image.get_data_dtype()}")
     stored = np.prod(shape, dtype=float) * image.get_data_dtype().itemsize
-    if path.name.lower().endswith(".gz") and stored > _MAX_GZIP_RATIO * path.stat().st_size:
+    ratio = _MAX_GZIP_RATIO if path.name.lower().endswith(".gz") else 1
+    if stored > ratio * path.stat().st_size:
         raise InputError(f"{path}: the file is damaged or cut off (too short for {shape} voxels); copy it again")
     unit = image.header.get_xyzt_units()[0]
     if unit not in ("mm", "unknown"):
@@ -201,6 +202,11 @@ def _load(path: Path) -> Any:
     spacing = header["pixdim"][1:4]
     if not (np.isfinite(spacing).all() and (spacing != 0).all()):
         raise InputError(f"{path}: expected a voxel spacing in mm, the header says {spacing.tolist()}")
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if np.isinf([slope, intercept]).any():  # NaN and 0 say that there is no scaling; nibabel says so of infinity too
+        raise InputError(
+            f"{path}: expected a finite slope and intercept, the header says {slope} and {intercept}; export it again"
+        )
     return image
 
 

@@ -228,7 +228,7 @@ def _read_json_lines(path: Path) -> tuple[list[str], list[Row]]:
             continue
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, row {number}: expected one JSON object per line ({error})") from error
         if not isinstance(record, dict):
             raise InputError(f"{path}, row {number}: expected a JSON object, found a {type(record).__name__}")

@@ -226,7 +226,7 @@ def read_json_object(path: Path, what: str) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: expected {what}, cannot read it ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter for brackets in brackets without end
         raise InputError(f"{path}: expected {what}, found no JSON ({error})") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected {what}, found a {type(values).__name__}")

@@ -137,7 +137,7 @@ def _weight_files(folder: Path) -> list[Path]:
         try:
             names = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
             paths = sorted({folder / Path(name).name for name in names})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{folder / INDEX}: expected an index of weight files; fetch it again") from error
     for path in paths:
         if not path.is_file():
