@@ -5,7 +5,7 @@ from pathlib import Path
 
 from reg2rg.evaluate.examples import Example
 from reg2rg.evaluate.scores import Scores
-from reg2rg.files import sha256, staged_folder, write_json
+from reg2rg.files import sha256, staged_folder, write_json, write_record
 from reg2rg.results.run_record import run_record
 from reg2rg.results.scores_csv import write_regions_csv, write_scores_csv
 from reg2rg.results.scores_html import scores_to_html
@@ -31,6 +31,4 @@ def write_scores(out: Path, scores: Scores, examples: Sequence[Example], force: 
         if scores.regions:
             write_regions_csv(folder / "scores_regions.csv", scores)
         (folder / "scores.html").write_text(scores_to_html(scores, examples), encoding="utf-8")
-        write_json(
-            folder / "run.json", run_record("evaluate", {"recipe": scores.recipe, **scores.settings}, sha256=hashes)
-        )
+        write_record(folder, run_record("evaluate", {"recipe": scores.recipe, **scores.settings}, sha256=hashes))
