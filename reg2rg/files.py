@@ -84,6 +84,8 @@ def check_free(out: Path, force: bool = False) -> None:
     """Raises InputError now, before the work, if `out` could not be written as a folder at its end."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: expected a folder to write into, found a file; choose another --out")
+    if out.is_symlink() and not out.exists():
+        raise InputError(f"{out}: a link that leads nowhere; remove it, or choose another --out")
     if out.is_dir() and not force and any(out.iterdir()):
         raise InputError(f"{out}: the folder is not empty; choose another --out, or add --force to replace it")
     place = out if _cannot_be_renamed(out) else next(folder for folder in out.absolute().parents if folder.exists())

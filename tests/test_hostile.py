@@ -3,8 +3,8 @@
 import gzip
 import json
 import pickle
-import resource
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ import pytest
 from pytest import CaptureFixture
 from safetensors.torch import load_file, save_file
 
+from reg2rg.abnormalities import ABNORMALITY_NAMES
 from reg2rg.cli import main
 from reg2rg.nifti import write_labels, write_volume
 from reg2rg.phantom.world import Phantom
 
 Arguments = list[str | Path]
+IS_LINUX = sys.platform == "linux"
 DIM, DATATYPE, PIXDIM, VOX_OFFSET, SLOPE, SFORM, MAGIC = 40, 70, 76, 108, 112, 280, 344  # bytes of a NIfTI-1 header
 
 
@@ -114,6 +116,33 @@ def weights(folder: Path, change: Callable[[dict[str, Any]], None]) -> Arguments
     return [folder / "ct.nii", "--masks", f"lung={folder / 'lung.nii.gz'}", "--model", folder / "model"]
 
 
+def out_folder(folder: Path) -> Path:
+    return folder.parent / "out"
+
+
+def many(folder: Path, name: Callable[[int], str]) -> Arguments:
+    """The CT with a folder of 5,000 tiny files as masks."""
+    (folder / "many").mkdir()
+    for number in range(5000):
+        (folder / "many" / name(number)).write_bytes(bytes(number % 7))
+    return [folder / "ct.nii", "--masks", folder / "many"]
+
+
+def escaping(folder: Path, target: Path) -> Arguments:
+    """The CT with a folder of masks, of which one is a link to somewhere else."""
+    (folder / "masks").mkdir()
+    (folder / "masks/lung.nii.gz").symlink_to(target)
+    return [folder / "ct.nii", "--masks", folder / "masks"]
+
+
+def index(folder: Path, file: str) -> Arguments:
+    """A model whose index says that its weights are in this file."""
+    content = json.dumps({"weight_map": {"a": file}}).encode()
+    arguments = model(folder, "model.safetensors.index.json", content)
+    (folder / "model/model.safetensors").rename(folder / "weights.safetensors")
+    return arguments
+
+
 def first_to(value: float) -> Callable[[np.ndarray], np.ndarray]:
     def change(array: np.ndarray) -> np.ndarray:
         array = array.astype(np.float32)
@@ -196,6 +225,11 @@ MASKS: dict[str, tuple[Callable[[Path], Arguments], str]] = {
     "no file": (lambda f: given(f, f"lung={f / 'absent.nii.gz'}"), "no such file"),
     "a folder as file": (lambda f: given(f, f"lung={f}"), "folder"),
     "text": (lambda f: given(f, f"lung={written(f, b'mask', 'm.nii')[0]}"), "NIfTI"),
+    "5,000 files of other names": (lambda f: many(f, lambda n: f"{n}.nii.gz"), "expected masks named after regions"),
+    "a link out of the folder": (lambda f: escaping(f, Path("/etc/passwd")), "NIfTI"),
+    "a link to the CT": (lambda f: escaping(f, f / "ct.nii"), "lung.nii.gz"),
+    "a link to a device": (lambda f: escaping(f, Path("/dev/zero")), "no .nii.gz file"),
+    "a link to a folder": (lambda f: escaping(f, f), "no .nii.gz file"),
 }
 MODELS: dict[str, tuple[Callable[[Path], Arguments], str]] = {
     "missing tensor": (lambda f: weights(f, lambda t: t.pop(sorted(t)[0])), "missing"),
@@ -209,6 +243,8 @@ MODELS: dict[str, tuple[Callable[[Path], Arguments], str]] = {
     "configuration a list": (lambda f: model(f, "config.json", b"[]"), "list"),
     "configuration not text": (lambda f: model(f, "config.json", b"\xff\xfe"), "JSON"),
     "configuration without end": (lambda f: model(f, "config.json", b"[" * 100_000), "JSON"),
+    "index of a file elsewhere": (lambda f: index(f, "../weights.safetensors"), "no such file"),
+    "index of a file by its whole path": (lambda f: index(f, "/dev/zero"), "no such file"),
     "unknown format": (lambda f: config(f, format="reg2rg.model/9"), "format"),
     "wrong type": (lambda f: config(f, vit="large"), "vit"),
     "unknown key": (lambda f: config(f, attention="flash"), "attention"),
@@ -217,41 +253,131 @@ MODELS: dict[str, tuple[Callable[[Path], Arguments], str]] = {
 }
 
 
-def refused(capsys: CaptureFixture[str], folder: Path, arguments: Arguments, reason: str) -> None:
-    before = sorted(path.name for path in folder.iterdir())
-    code = main([*map(str, ["report", *arguments]), "--out", str(folder.parent / "out")])
+HEADER = "AccNum,GT_combined_report,Pred_combined_report\n"
+LABELS = ",".join(f"GT_{name}" for name in ABNORMALITY_NAMES)
+
+
+def reports(folder: Path, text: str | bytes, name: str = "p.csv") -> Arguments:
+    """A file of reports."""
+    return written(folder, text if isinstance(text, bytes) else text.encode(), name)
+
+
+def compared(folder: Path, option: str, text: str) -> Arguments:
+    """A file that is fine, and a second one."""
+    return [*reports(folder, HEADER + "a,x,y\nb,x,y\n"), option, *reports(folder, text, "second.csv")]
+
+
+EVALUATIONS: dict[str, tuple[Callable[[Path], Arguments], str]] = {
+    "no file": (lambda f: [f / "p.csv"], "cannot read it"),
+    "a folder": (lambda f: named(f, "p.csv"), "cannot read it"),
+    "empty": (lambda f: reports(f, ""), "empty"),
+    "blanks": (lambda f: reports(f, " \n\t\n"), "empty"),
+    "header only": (lambda f: reports(f, HEADER), "at least one row"),
+    "no key": (lambda f: reports(f, "GT_combined_report,Pred_combined_report\nx,y\n"), "AccNum"),
+    "no prediction": (lambda f: reports(f, "AccNum,GT_combined_report\na,x\n"), "Pred_combined_report is missing"),
+    "a column twice": (lambda f: reports(f, "AccNum,AccNum," + HEADER), "twice"),
+    "a study twice": (lambda f: reports(f, HEADER + "a,x,y\na,x,y\n"), "row 2 already"),
+    "a cell too few": (lambda f: reports(f, HEADER + "a,x\n"), "2 cells"),
+    "a quote without end": (lambda f: reports(f, HEADER + 'a,"x,y\n'), "p.csv"),
+    "no reference": (lambda f: reports(f, HEADER + "a,,y\n"), "is empty"),
+    "nul": (lambda f: reports(f, HEADER + "a,x\0,y\n"), "row 2"),
+    "another encoding": (lambda f: reports(f, (HEADER + "a,Herzgröße,y\n").encode("latin-1")), "UTF-8"),
+    "utf-16": (lambda f: reports(f, (HEADER + "a,x,y\n").encode("utf-16")), "UTF-8"),
+    "gzip": (lambda f: reports(f, gzip.compress(HEADER.encode())), "p.csv"),
+    "labels between": (
+        lambda f: reports(f, f"{HEADER.strip()},{LABELS}\na,x,y" + ",0.5" * len(ABNORMALITY_NAMES)),
+        "expected 0 or 1",
+    ),
+    "JSON cut off": (lambda f: reports(f, '{"AccNum": "a", ', "p.jsonl"), "row 1"),
+    "JSON without end": (lambda f: reports(f, "[" * 100_000, "p.jsonl"), "row 1"),
+    "JSON numbers": (lambda f: reports(f, "1\n2\n", "p.jsonl"), "found a int"),
+    "JSON of nothing": (lambda f: reports(f, "{}\n", "p.jsonl"), "AccNum"),
+    "other studies": (lambda f: compared(f, "--compare", HEADER + "a,x,y\nc,x,y\n"), "second.csv"),
+    "other references": (lambda f: compared(f, "--control", HEADER + "a,x,y\nb,z,y\n"), "second.csv"),
+    "no such labels": (lambda f: compared(f, "--labels", "VolumeName\na\n"), "second.csv"),
+    "unknown metric": (lambda f: [*reports(f, HEADER + "a,x,y\n"), "--metrics", "bleurt"], "bleurt"),
+}
+OUTPUTS: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "a file": (lambda f: f / "ct.nii", "found a file"),
+    "below a file": (lambda f: f / "ct.nii/out", "not a writable folder"),
+    "the scan's folder": (lambda f: f, "not empty"),
+    "name too long": (lambda f: f / ("o" * 300), "long"),
+    "dangling link": (lambda f: linked(f, f / "absent"), "leads nowhere"),
+    "link to itself": (lambda f: linked(f, f / "o"), "leads nowhere"),
+    "link to a folder in use": (lambda f: linked(f, f / "model"), "not empty"),
+}
+
+
+def linked(folder: Path, target: Path) -> Path:
+    (folder / "o").symlink_to(target)
+    return folder / "o"
+
+
+def peak_kib() -> int:
+    """The most memory this process has held since `forget_peak`."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1])
+
+
+def forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def refused(capsys: CaptureFixture[str], folder: Path, command: Arguments, reason: str) -> None:
+    """Runs a command that must fail in one line, in less than 3 GB, and leave no file behind."""
+    before = sorted(str(path) for path in folder.parent.rglob("*"))
+    if IS_LINUX:
+        forget_peak()
+    code = main([*map(str, command)])
     out, err = capsys.readouterr()
     assert (code, out) == (2, "")
     assert err.count("\n") == 1, err
     assert reason in err
-    assert [path.name for path in folder.parent.iterdir()] == ["in"]
-    assert sorted(path.name for path in folder.iterdir()) == before
+    assert sorted(str(path) for path in folder.parent.rglob("*")) == before
+    if IS_LINUX:
+        assert peak_kib() < 3_000_000
 
 
 @pytest.mark.parametrize("case", SCANS)
 def test_a_scan_is_refused(case: str, folder: Path, capsys: CaptureFixture[str]) -> None:
     make, reason = SCANS[case]
-    refused(capsys, folder, [*make(folder), "--segmenter", "threshold"], reason)
+    refused(capsys, folder, ["report", *make(folder), "--segmenter", "threshold", "--out", out_folder(folder)], reason)
 
 
 @pytest.mark.parametrize("case", MASKS)
 def test_a_mask_is_refused(case: str, folder: Path, capsys: CaptureFixture[str]) -> None:
     make, reason = MASKS[case]
-    refused(capsys, folder, make(folder), reason)
+    refused(capsys, folder, ["report", *make(folder), "--out", out_folder(folder)], reason)
 
 
 @pytest.mark.parametrize("case", MODELS)
 def test_a_model_is_refused(case: str, folder: Path, capsys: CaptureFixture[str]) -> None:
     make, reason = MODELS[case]
-    refused(capsys, folder, make(folder), reason)
+    refused(capsys, folder, ["report", *make(folder), "--out", out_folder(folder)], reason)
 
 
+@pytest.mark.parametrize("case", EVALUATIONS)
+def test_a_file_of_reports_is_refused(case: str, folder: Path, capsys: CaptureFixture[str]) -> None:
+    make, reason = EVALUATIONS[case]
+    refused(capsys, folder, ["evaluate", *make(folder), "--out", out_folder(folder)], reason)
+
+
+@pytest.mark.parametrize("case", OUTPUTS)
+def test_an_output_folder_is_refused_before_the_work(case: str, folder: Path, capsys: CaptureFixture[str]) -> None:
+    make, reason = OUTPUTS[case]
+    scan = ["report", folder / "ct.nii", "--masks", f"lung={folder / 'absent.nii'}"]  # no work gets so far
+    refused(capsys, folder, [*scan, "--out", make(folder)], reason)
+
+
+@pytest.mark.skipif(not IS_LINUX, reason="needs Linux, whose /proc tells the peak of memory")
 def test_a_size_in_the_header_takes_no_memory(folder: Path, capsys: CaptureFixture[str]) -> None:
-    """Two gigabytes are declared and none is there; the peak of this process may have been reached before."""
+    """Two gigabytes are declared and none is there."""
     header = patched(folder, (DIM, np.array([3, 1024, 1024, 1000], "i2")))[0].read_bytes()[:352]  # type: ignore[union-attr]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    refused(capsys, folder, written(folder, gzip.compress(header)), "cut off")
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000, "in KiB"
+    forget_peak()
+    before = peak_kib()
+    command = ["report", *written(folder, gzip.compress(header)), "--out", out_folder(folder)]
+    refused(capsys, folder, command, "cut off")
+    assert peak_kib() - before < 500_000
 
 
 def test_swapped_axes_are_no_reason_to_refuse(folder: Path, capsys: CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ _LUMEN_HU = -850
 _TRACHEA_AREA_MM2 = (50, 900)
 _LONGEST_SIDE_RATIO = 2.2  # of a cut through the trachea, which is round, to the carina, which is wide
 _SHORTEST_TRACHEA_MM = 20
-_RIM_MM = 4.0  # around the trachea; at least a voxel
+_RIM_MM = 4.0  # around the trachea; at least 1.5 voxels
 _RIM_HU = -650  # its mean is above; around a dark spot in the lung it is below
 _GROWTH_HU = (-950, -925, -900, -880, -860, -840)
 _LEAK_SHARE, _LEAK_ML = 0.5, 15.0  # growth beyond both together says that the lung has been entered
@@ -21,6 +21,8 @@ _BRONCHUS_BELOW_LUNG_HU = -30  # mean of a lumen against the median of the lung
 _BRONCHUS_AIR_HU = -920  # the darkest voxel of a lumen is below
 _BRONCHUS_GAP_MM = 3.0
 _WALL_VOXELS = 1.5  # thickness of the walls: a voxel in all directions but the corners
+_COARSE_MM = 2.5  # side of a voxel beyond which bronchi in the lungs look as vessels do, and walls are thinner than it
+_SOME_AIR_HU = -100  # a coarse voxel of a wall has air in it
 
 
 def find_lumen(
@@ -46,7 +48,9 @@ def find_airways(
     lungs: Bool[np.ndarray, "x y z"],
     spacing_mm: Spacing,
 ) -> Bool[np.ndarray, "x y z"]:
-    """Trachea and bronchi with their walls, further into the lungs than the connected lumen reaches."""
+    """Trachea and bronchi with their walls; on fine voxels further into the lungs than the connected lumen reaches."""
+    if np.prod(spacing_mm) > _COARSE_MM**3:
+        return lumen | (dilate(lumen, _WALL_VOXELS * max(spacing_mm), spacing_mm) & (hu < _SOME_AIR_HU))
     box = grown_box(lungs | lumen, 0.0, spacing_mm)
     if box is None or not lumen.any():
         return lumen
@@ -80,7 +84,7 @@ def _find_trachea(
         if heights_mm[part] < _SHORTEST_TRACHEA_MM:
             break
         column = columns == part + 1
-        rim = dilate(column, max(_RIM_MM, *spacing_mm), spacing_mm) & ~column
+        rim = dilate(column, max(_RIM_MM, 1.5 * max(spacing_mm)), spacing_mm) & ~column
         if hu[rim].mean() > _RIM_HU:
             return column
     return np.zeros_like(inside)

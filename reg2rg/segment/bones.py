@@ -2,12 +2,14 @@
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.ndimage import binary_fill_holes, uniform_filter
+from scipy.ndimage import binary_fill_holes, maximum_filter, uniform_filter
 
 from reg2rg.segment.morphology import Spacing, close, components, dilate, erode, slice_neighbours
 from reg2rg.segment.spine import Spine
 
 BONE_HU = 160
+_COARSE_MM = 2.5  # side of a voxel beyond which ribs and cortex fill it in part only
+_TISSUE_HU, _FAINTEST_BONE_HU = 40, 100  # beside bone, and of a voxel that bone fills by half
 _BLOOD_HU = 200  # mean of 3 x 3 x 3 voxels in a vessel full of contrast agent, at least
 _BLOOD_DEVIATION_HU = 50  # their standard deviation, at most; trabecular bone is above
 _SMALLEST_VESSEL_ML = 1.0
@@ -41,11 +43,21 @@ def find_bones(
     # Inside the rib cage, and below it down to the last slice, there is no bone but the spine.
     center = np.logical_or.accumulate(thorax[:, :, ::-1], axis=2)[:, :, ::-1] & ~spine_zone
     vessels = dilate(_find_vessels(hu, center, spacing_mm), _VESSEL_RIM_MM, spacing_mm)
-    bones = body & (hu > BONE_HU) & ~vessels & ~erode(center, _CENTER_RIM_MM, spacing_mm)
+    bones = body & _find_dense(hu, spacing_mm) & ~vessels & ~erode(center, _CENTER_RIM_MM, spacing_mm)
     labels, sizes = components(bones)
     bones &= (sizes * _voxel_ml(spacing_mm) >= _SMALLEST_BONE_ML)[labels]
     bones |= close(bones & spine_zone, _MARROW_GAP_MM, spacing_mm)
     return _fill_marrow(bones, spacing_mm) & ~lungs
+
+
+def _find_dense(hu: Float[np.ndarray, "x y z"], spacing_mm: Spacing) -> Bool[np.ndarray, "x y z"]:
+    """What is as dense as bone; of coarse voxels, those that are nearer to the densest neighbour than to tissue."""
+    dense = hu > BONE_HU
+    if np.prod(spacing_mm) <= _COARSE_MM**3:
+        return dense
+    densest = maximum_filter(hu, 3)
+    halfway = np.maximum((densest + _TISSUE_HU) / 2, _FAINTEST_BONE_HU)
+    return (densest > BONE_HU) & (hu > halfway)
 
 
 def _find_vessels(

@@ -24,8 +24,8 @@ from reg2rg.segment.segmentation import Segmentation
 from reg2rg.segment.threshold import segment
 from reg2rg.volume import Grid, RegionMasks, Study, Volume
 
-COARSE_BARS = {"lung": 0.98, "bone": 0.75, "trachea and bronchie": 0.70, "mediastinum": 0.73, "pleura": 0.72}
-"""At 5.3 x 5.3 x 5.6 mm (0.989, 0.770, 0.718, 0.753, 0.736)."""
+COARSE_BARS = {"lung": 0.98, "bone": 0.82, "trachea and bronchie": 0.70, "mediastinum": 0.73, "pleura": 0.72}
+"""At 5.3 x 5.3 x 5.6 mm (0.989, 0.839, 0.719, 0.757, 0.736)."""
 FINE_BARS = {"lung": 0.99, "bone": 0.85, "trachea and bronchie": 0.60, "mediastinum": 0.83, "pleura": 0.84}
 """At 1.3 x 1.3 x 2.6 mm (0.994, 0.869, 0.624, 0.849, 0.861); with the borders of working voxels lung is 0.984."""
 REGIONS = ("bone", "lung", "mediastinum", "pleura", "trachea and bronchie")
@@ -58,7 +58,7 @@ def test_regions_of_a_coarse_phantom(coarse: Study, coarse_drawn: Segmentation) 
 @pytest.mark.parametrize("error_hu", [200, -200])
 @pytest.mark.parametrize(
     ("module", "name", "region"),
-    [(thorax, "TISSUE_HU", "lung"), (bones, "BONE_HU", "bone"), (airways, "_LUMEN_HU", "trachea and bronchie")],
+    [(thorax, "TISSUE_HU", "lung"), (bones, "_TISSUE_HU", "bone"), (airways, "_LUMEN_HU", "trachea and bronchie")],
 )
 def test_a_threshold_that_is_wrong_by_200_hu_falls_below_the_bar(
     coarse: Study, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, region: str, error_hu: int
@@ -88,6 +88,29 @@ def test_regions_of_a_fine_phantom_with_other_spacing_along_z() -> None:
     for region, bar in FINE_BARS.items():
         assert dice(drawn.masks, true, region) > bar, region
     np.testing.assert_array_equal(volume.array, before)
+
+
+@pytest.fixture(scope="module")
+def held_out() -> list[tuple[Study, Segmentation]]:
+    """Phantoms that no limit was chosen on, with voxels of 2.6 to 5 mm."""
+    studies = [make_phantom(seed).study for seed in (101, 102, 105)]
+    return [(study, segment(study.volume)) for study in studies]
+
+
+def test_held_out_phantoms(held_out: list[tuple[Study, Segmentation]]) -> None:
+    """Means of 0.984, 0.892 and 0.871; of the trachea and main bronchi, since in the lungs bronchi look as vessels."""
+
+    def mean_dice(region: str, outside_lungs: bool = False) -> float:
+        found = []
+        for study, drawn in held_out:
+            counted = ~study.masks.mask("lung") if outside_lungs else np.ones(study.volume.array.shape, bool)
+            ours, theirs = (masks.mask(region) & counted for masks in (drawn.masks, study.masks))
+            found.append(2 * np.count_nonzero(ours & theirs) / (np.count_nonzero(ours) + np.count_nonzero(theirs)))
+        return float(np.mean(found))
+
+    assert mean_dice("lung") >= 0.95
+    assert mean_dice("bone") >= 0.85
+    assert mean_dice("trachea and bronchie", outside_lungs=True) >= 0.80
 
 
 def test_what_may_overlap_and_what_may_not(coarse_drawn: Segmentation) -> None:
