@@ -402,6 +402,9 @@ def test_force_goes_on_with_a_warning(folder: Path, capsys: CaptureFixture[str])
     assert main([*asked, "--force"]) == 0
     warnings = json.loads((out / "report.json").read_text())["warnings"]
     assert warnings[0].startswith("not a chest CT: its values are HU + 1024")
+    assert "Warning: not a chest CT: its values are HU + 1024" in capsys.readouterr().out
+    for name in ("report.html", "report.md"):
+        assert "not a chest CT: its values are HU + 1024" in (out / name).read_text(), name
 
 
 def test_one_of_several_scans_is_no_chest_ct(folder: Path, capsys: CaptureFixture[str]) -> None:
