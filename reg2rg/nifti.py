@@ -188,10 +188,14 @@ def _load(path: Path) -> Any:
     shape = image.shape
     if len(shape) < 3 or any(n != 1 for n in shape[3:]):
         raise InputError(f"{path}: expected one 3D volume, found {len(shape)} axes of {shape}; give one time point")
-    if any(n < 1 for n in shape) or np.prod(shape, dtype=float) > _MAX_VOXELS:
-        raise InputError(f"{path}: expected at most {_MAX_VOXELS} voxels, the header says {shape}")
+    if any(n < 1 for n in shape):
+        raise InputError(f"{path}: expected voxels along every axis, the header says {shape}; export the file again")
+    if np.prod(shape, dtype=float) > _MAX_VOXELS:
+        raise InputError(f"{path}: expected at most {_MAX_VOXELS} voxels, the header says {shape}; crop or resample it")
     if image.get_data_dtype().kind not in "iuf":
-        raise InputError(f"{path}: expected one number per voxel, found {image.get_data_dtype()}")
+        raise InputError(
+            f"{path}: expected one number per voxel, found {image.get_data_dtype()}; export the file again"
+        )
     stored = np.prod(shape, dtype=float) * image.get_data_dtype().itemsize
     ratio = _MAX_GZIP_RATIO if path.name.lower().endswith(".gz") else 1
     if stored > ratio * path.stat().st_size:
@@ -201,7 +205,9 @@ def _load(path: Path) -> Any:
         raise InputError(f"{path}: expected millimetres, the header declares {unit}; convert the file")
     spacing = header["pixdim"][1:4]
     if not (np.isfinite(spacing).all() and (spacing != 0).all()):
-        raise InputError(f"{path}: expected a voxel spacing in mm, the header says {spacing.tolist()}")
+        raise InputError(
+            f"{path}: expected a voxel spacing in mm, the header says {spacing.tolist()}; export the file again"
+        )
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if np.isinf([slope, intercept]).any():  # NaN and 0 say that there is no scaling; nibabel says so of infinity too
         raise InputError(

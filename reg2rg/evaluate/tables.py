@@ -231,7 +231,7 @@ def _read_json_lines(path: Path) -> tuple[list[str], list[Row]]:
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, row {number}: expected one JSON object per line ({error})") from error
         if not isinstance(record, dict):
-            raise InputError(f"{path}, row {number}: expected a JSON object, found a {type(record).__name__}")
+            raise InputError(f"{path}, row {number}: expected a JSON object, found {line.strip()[:40]}")
         cells = {name: "" if value is None else str(value) for name, value in record.items()}
         if rows and cells.keys() != rows[0][1].keys():
             odd = sorted(cells.keys() ^ rows[0][1].keys())[0]
