@@ -142,7 +142,7 @@ CASES = {
     masks_elsewhere: "far.nii.gz",
     empty_masks: "empty",
     no_masks_there: "lung.nii.gz",
-    no_region_at_all: "lung",
+    no_region_at_all: "not a chest CT",
     unknown_model: "unknown model 'chexpert'",
     a_pickle: "pytorch_model.bin",
     a_pickle_called_safetensors: "safetensors",
