@@ -24,7 +24,7 @@ from reg2rg.regions import REGIONS
 from reg2rg.volume import Grid, RegionMasks, Volume
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
-_MAX_VOXELS = 2**30
+MAX_VOXELS = 2**30
 _MAX_VALUE = 2**31 - 1  # of a whole number that is a HU or a label
 _COMMENT = 6  # NIfTI extension code for plain text
 _KEY_TITLE = "reg2rg region bits"
@@ -187,8 +187,8 @@ def _load(path: Path) -> Any:
     shape = image.shape
     if len(shape) < 3 or any(n != 1 for n in shape[3:]):
         raise InputError(f"{path}: expected one 3D volume, found {len(shape)} axes of {shape}; give one time point")
-    if any(n < 1 for n in shape) or np.prod(shape, dtype=float) > _MAX_VOXELS:
-        raise InputError(f"{path}: expected at most {_MAX_VOXELS} voxels, the header says {shape}")
+    if any(n < 1 for n in shape) or np.prod(shape, dtype=float) > MAX_VOXELS:
+        raise InputError(f"{path}: expected at most {MAX_VOXELS} voxels, the header says {shape}")
     if image.get_data_dtype().kind not in "iuf":
         raise InputError(f"{path}: expected one number per voxel, found {image.get_data_dtype()}")
     unit = image.header.get_xyzt_units()[0]
