@@ -74,7 +74,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     report = verb("report", _report, "turn chest CTs into region-grounded reports")
     report.add_argument(
-        "studies", nargs="+", type=Path, metavar="STUDY", help="a CT as .nii or .nii.gz; several at once"
+        "studies",
+        nargs="+",
+        type=Path,
+        metavar="STUDY",
+        help="a CT as .nii, .nii.gz, or DICOM (folder, zip, DICOMDIR, file); several at once",
     )
     report.add_argument("--out", type=Path, required=True, help="folder to write; with several studies one folder each")
     report.add_argument(
@@ -84,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="given region masks: a folder of REGION.nii.gz, a multi-label file, or REGION=FILE; may be repeated",
     )
+    report.add_argument("--series", metavar="UID", help="of DICOM: which series (default: the likeliest chest CT)")
     report.add_argument("--segmenter", help="who draws the masks that are not given (default: auto if none is given)")
     _add_model(report)
     _add_generation(report)
@@ -98,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     phantom.add_argument(
         "--size", choices=("small", "standard", "clinical"), default="small", help="voxels (default: %(default)s)"
     )
+    phantom.add_argument("--dicom", action="store_true", help="write each CT as a DICOM series, too")
     phantom.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
     _add_talk(phantom)
 
@@ -228,6 +234,7 @@ def _report(args: argparse.Namespace) -> None:
     options = ScanOptions(
         masks=tuple(args.masks),
         segmenter=args.segmenter,
+        series=args.series,
         model=args.model,
         device=args.device,
         generation=GenerationSettings(args.max_new_tokens, args.sample, args.seed),
@@ -263,6 +270,7 @@ def _phantom(args: argparse.Namespace) -> None:
         seed=args.seed,
         split=args.split,
         size=args.size,
+        dicom=args.dicom,
         workers=args.workers,
         progress=_progress(args, "study"),
     )

@@ -85,7 +85,9 @@ def _in_folder(folder: Path) -> list[DicomFile]:
                 files.append(DicomFile(path.relative_to(folder).as_posix(), partial(path.open, "rb")))
         _check_count(len(files))
     if not files:
-        raise InputError("expected DICOM images, found no files (links are not followed); give the folder that has them")
+        raise InputError(
+            "expected DICOM images, found no files (links are not followed); give the folder that has them"
+        )
     return files
 
 

@@ -26,6 +26,7 @@ from reg2rg.errors import InputError
 from reg2rg.intensity import OUTSIDE_HU
 from reg2rg.nifti import MAX_VOXELS
 
+_MAX_RESCALE = 2**14  # times 16 bits, HU fit int32
 _CT_CLASSES = (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 # Nothing about the patient is ever parsed, so nothing of it can get into a message or a log.
 _PIXEL_TAGS = (
@@ -132,10 +133,10 @@ def read_image(file: DicomFile) -> Image | None:
     Raises:
         InputError: if it begins as one but cannot be read.
     """
-    with file.open() as opened:
-        if not begins_as_dicom(opened):
-            return None
     try:
+        with file.open() as opened:
+            if not begins_as_dicom(opened):
+                return None
         with file.open() as opened:
             header = pydicom.dcmread(opened, stop_before_pixels=True, force=True, specific_tags=_HEADER_TAGS)
             image = Image(file, header)
@@ -224,7 +225,9 @@ def _frame(image: Image, index: int) -> Frame:
             array = np.zeros(0)
         if array.shape != (count,) or not np.isfinite(array).all():
             found = f"{len(values)} values" if values else "none"
-            raise InputError(f"{image.file.name}: expected {count} numbers as {keyword}, found {found}; export it again")
+            raise InputError(
+                f"{image.file.name}: expected {count} numbers as {keyword}, found {found}; export it again"
+            )
         return array
 
     directions = numbers("PlaneOrientationSequence", "ImageOrientationPatient", 6).reshape(2, 3)
@@ -234,9 +237,13 @@ def _frame(image: Image, index: int) -> Frame:
     spacing = numbers("PixelMeasuresSequence", "PixelSpacing", 2)
     if spacing.min() <= 0:
         raise InputError(f"{image.file.name}: expected a PixelSpacing in mm, found {spacing.tolist()}; export it again")
-    slope = numbers("PixelValueTransformationSequence", "RescaleSlope", 1)[0]
-    if slope == 0:
-        raise InputError(f"{image.file.name}: the RescaleSlope is 0, so no HU can be had; export it again")
+    slope = float(numbers("PixelValueTransformationSequence", "RescaleSlope", 1)[0])
+    intercept = float(numbers("PixelValueTransformationSequence", "RescaleIntercept", 1)[0])
+    if slope == 0 or max(abs(slope), abs(intercept)) > _MAX_RESCALE:
+        raise InputError(
+            f"{image.file.name}: a RescaleSlope of {slope:g} and a RescaleIntercept of {intercept:g} give no HU; export "
+            "it again"
+        )
     acquisition = _values(image, index, "FrameContentSequence", "FrameAcquisitionNumber") or [
         image.text("AcquisitionNumber")
     ]
@@ -251,8 +258,8 @@ def _frame(image: Image, index: int) -> Frame:
         along_columns=directions[0] / lengths[0],
         along_rows=directions[1] / lengths[1],
         spacing_mm=spacing,
-        slope=float(slope),
-        intercept=float(numbers("PixelValueTransformationSequence", "RescaleIntercept", 1)[0]),
+        slope=slope,
+        intercept=intercept,
         padding=_padding(image),
     )
 

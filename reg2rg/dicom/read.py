@@ -101,8 +101,12 @@ def _read_images(files: Sequence[DicomFile]) -> tuple[list[Image], list[str]]:
         else:
             images += [image] if image else []
     if not images:
-        raise damaged[0] if damaged else InputError(
-            f"expected DICOM images, found none in {len(files)} files (links are not followed); give a CT series"
+        raise (
+            damaged[0]
+            if damaged
+            else InputError(
+                f"expected DICOM images, found none in {len(files)} files (links are not followed); give a CT series"
+            )
         )
     remark = f"{len(damaged)} files could not be read and were left out, the first: {damaged[0]}" if damaged else ""
     return images, [remark] if remark else []
@@ -146,14 +150,14 @@ def _is_same_everywhere(place: Sequence[Frame]) -> bool:
 
 def _read_array(stack: Stack) -> Num[np.ndarray, "x y z"]:
     """All slices in HU, in the narrowest type that holds them."""
-    index = {id(frame): k for k, frame in enumerate(stack.frames)}
+    index = {frame: k for k, frame in enumerate(stack.frames)}
     by_file = sorted(stack.frames, key=lambda frame: (frame.file.name, frame.index))
     array = np.empty((len(stack.frames), *stack.frames[0].size), np.int16)
     for _, group in groupby(by_file, key=lambda frame: frame.file.name):
         frames = list(group)
         for frame, hu in zip(frames, read_hu(frames), strict=True):
             array = array.astype(_type_for(array.dtype, hu), copy=False)
-            array[index[id(frame)]] = hu
+            array[index[frame]] = hu
     return array.transpose(2, 1, 0)
 
 

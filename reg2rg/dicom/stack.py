@@ -76,7 +76,9 @@ def build_stack(frames: Sequence[Frame]) -> Stack:
         InputError: if there are too few, one is missing, or the steps are uneven.
     """
     if len(frames) < _FEWEST_SLICES:
-        raise InputError(f"expected a series of at least {_FEWEST_SLICES} slices, found {len(frames)}; give all of them")
+        raise InputError(
+            f"expected a series of at least {_FEWEST_SLICES} slices, found {len(frames)}; give all of them"
+        )
     first = frames[0]
     positions = np.array([frame.position_mm for frame in frames])
     step = (positions[-1] - positions[0]) / (len(frames) - 1)
@@ -84,9 +86,13 @@ def build_stack(frames: Sequence[Frame]) -> Stack:
     upright = first.normal * (first.normal @ step)
     slide_px = _slide_px(first, step - upright) * (len(frames) - 1)
     is_tilted = bool(np.abs(slide_px).max() > _UNEVEN_ROW)
-    tilt_deg = float(np.degrees(np.arccos(np.clip(first.normal @ step / np.linalg.norm(step), -1, 1)))) if is_tilted else 0
+    tilt_deg = (
+        float(np.degrees(np.arccos(np.clip(first.normal @ step / np.linalg.norm(step), -1, 1)))) if is_tilted else 0
+    )
     if tilt_deg > _STEEPEST_TILT_DEG:
-        raise InputError(f"the slices slide sideways by {tilt_deg:.0f} degrees, no gantry tilts so far; export it again")
+        raise InputError(
+            f"the slices slide sideways by {tilt_deg:.0f} degrees, no gantry tilts so far; export it again"
+        )
     rows, columns = first.size
     size = (columns, rows, len(frames))
     grid = Grid(size, _affine(first, positions[0], step if is_tilted else upright))
