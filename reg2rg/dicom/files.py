@@ -3,6 +3,7 @@
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ _MAX_BYTES = 8 * 2**30  # of all files of a zip together, unpacked
 _MAX_BYTES_EACH = 2**30
 _PREAMBLE = 128
 _MAGIC = b"DICM"
+_META_LENGTH = slice(140, 144)  # bytes of the value of (0002,0000)
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_CHUNK = 2**20
 _GROUP_8 = b"\x08\x00"  # how a file without preamble begins
 _ENCRYPTED = 1  # bit of a zip member's flags
 
@@ -51,6 +55,24 @@ def begins_as_dicom(file: IO[bytes]) -> bool:
     return start[_PREAMBLE:] == _MAGIC or start.startswith(_GROUP_8)
 
 
+def inflates_too_far(file: IO[bytes]) -> bool:
+    """Whether a file of the deflated transfer syntax unpacks to more than a file of a zip may.
+
+    pydicom unpacks such files at once, however large they become. What is deflated begins after the file meta
+    information, whose length stands in its first element (PS3.10, section 7.1).
+    """
+    start = file.read(_META_LENGTH.stop)
+    group = file.read(int.from_bytes(start[_META_LENGTH], "little"))
+    if _DEFLATED not in group:
+        return False
+    inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while packed := inflater.unconsumed_tail or file.read(_CHUNK):
+        size += len(inflater.decompress(packed, _CHUNK))
+        if size > _MAX_BYTES_EACH:
+            return True
+    return False
+
+
 @contextmanager
 def open_files(path: Path) -> Iterator[list[DicomFile]]:
     """The files of a folder, a zip, a DICOMDIR or a single file, in order of their names; open while the block runs.
@@ -72,7 +94,7 @@ def open_files(path: Path) -> Iterator[list[DicomFile]]:
     elif path.name.upper() == DICOMDIR:
         yield _in_dicomdir(path)
     else:
-        yield [DicomFile(path.name, partial(path.open, "rb"))]
+        yield [DicomFile(path.name, partial(_open, path))]
 
 
 def _in_folder(folder: Path) -> list[DicomFile]:
@@ -82,7 +104,7 @@ def _in_folder(folder: Path) -> list[DicomFile]:
         for name in sorted(names):
             path = Path(root, name)
             if stat.S_ISREG(path.lstat().st_mode) and name.upper() != DICOMDIR:
-                files.append(DicomFile(path.relative_to(folder).as_posix(), partial(path.open, "rb")))
+                files.append(DicomFile(path.relative_to(folder).as_posix(), partial(_open, path)))
         _check_count(len(files))
     if not files:
         raise InputError(
@@ -126,10 +148,14 @@ def _in_dicomdir(path: Path) -> list[DicomFile]:
             raise InputError(f"the DICOMDIR lists {name}, which is not below its own folder; give the folder instead")
         if not file.is_file():
             raise InputError(f"the DICOMDIR lists {name}, which is missing; copy the disc again, or give the folder")
-        files.append(DicomFile(name.as_posix(), partial(file.open, "rb")))
+        files.append(DicomFile(name.as_posix(), partial(_open, file)))
     if not files:
         raise InputError("the DICOMDIR lists no files; give the folder instead")
     return files
+
+
+def _open(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 def _parts(file_id: object) -> list[str]:

@@ -21,17 +21,16 @@ from pydicom.uid import (
     LegacyConvertedEnhancedCTImageStorage,
 )
 
-from reg2rg.dicom.files import DicomFile, begins_as_dicom
+from reg2rg.dicom.files import DicomFile, begins_as_dicom, inflates_too_far
 from reg2rg.errors import InputError
 from reg2rg.intensity import OUTSIDE_HU
-from reg2rg.nifti import MAX_VOXELS
 
 _MAX_RESCALE = 2**14  # times 16 bits, HU fit int32
 _CT_CLASSES = (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 # Nothing about the patient is ever parsed, so nothing of it can get into a message or a log.
 _PIXEL_TAGS = (
-    "SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored "
-    "HighBit PixelRepresentation"
+    "SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated "
+    "BitsStored HighBit PixelRepresentation"
 ).split()
 _HEADER_TAGS = [
     *_PIXEL_TAGS,
@@ -81,6 +80,16 @@ class Image:
         """Image planes in the file."""
         return int(self.header.get("NumberOfFrames") or 1)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self.header.Rows), int(self.header.Columns)
+
+    @property
+    def num_voxels(self) -> int:
+        """Of all frames."""
+        return self.num_frames * self.size[0] * self.size[1]
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -121,11 +130,6 @@ class Frame:
         """Unit vector across the plane."""
         return np.cross(self.along_columns, self.along_rows)
 
-    @property
-    def depth_mm(self) -> float:
-        """Where the plane lies along its normal."""
-        return float(self.normal @ self.position_mm)
-
 
 def read_image(file: DicomFile) -> Image | None:
     """The header of a DICOM file; None if it is not one.
@@ -138,10 +142,14 @@ def read_image(file: DicomFile) -> Image | None:
             if not begins_as_dicom(opened):
                 return None
         with file.open() as opened:
+            if inflates_too_far(opened):
+                raise ValueError("too large")
+        with file.open() as opened:
             header = pydicom.dcmread(opened, stop_before_pixels=True, force=True, specific_tags=_HEADER_TAGS)
             image = Image(file, header)
-            is_dicom = image.modality != "unknown" or image.sop_class_uid
-            return image if is_dicom and (not image.is_slice or image.num_frames > 0) else None
+            if image.is_slice and image.num_voxels <= 0:
+                raise ValueError("no voxels")
+            return image if image.modality != "unknown" or image.sop_class_uid else None
     except Exception as error:  # pydicom raises many kinds for bytes that are no header
         raise InputError(f"{file.name}: the header is damaged or cut off; copy the file again") from error
 
@@ -152,9 +160,6 @@ def read_frames(image: Image) -> list[Frame]:
     Raises:
         InputError: if something that places them or turns them into HU is missing or senseless.
     """
-    voxels = image.num_frames * int(image.header.Rows) * int(image.header.Columns)
-    if not 0 < voxels <= MAX_VOXELS:
-        raise InputError(f"{image.file.name}: expected 1 to {MAX_VOXELS} voxels, the header says {voxels}")
     try:
         return [
             _frame(image, index)
@@ -241,8 +246,8 @@ def _frame(image: Image, index: int) -> Frame:
     intercept = float(numbers("PixelValueTransformationSequence", "RescaleIntercept", 1)[0])
     if slope == 0 or max(abs(slope), abs(intercept)) > _MAX_RESCALE:
         raise InputError(
-            f"{image.file.name}: a RescaleSlope of {slope:g} and a RescaleIntercept of {intercept:g} give no HU; export "
-            "it again"
+            f"{image.file.name}: a RescaleSlope of {slope:g} and a RescaleIntercept of {intercept:g} give no HU; "
+            "export it again"
         )
     acquisition = _values(image, index, "FrameContentSequence", "FrameAcquisitionNumber") or [
         image.text("AcquisitionNumber")
@@ -253,7 +258,7 @@ def _frame(image: Image, index: int) -> Frame:
         sop_class_uid=image.sop_class_uid,
         sop_instance_uid=image.text("SOPInstanceUID"),
         acquisition=str(acquisition[0]),
-        size=(int(image.header.Rows), int(image.header.Columns)),
+        size=image.size,
         position_mm=numbers("PlanePositionSequence", "ImagePositionPatient", 3),
         along_columns=directions[0] / lengths[0],
         along_rows=directions[1] / lengths[1],

@@ -117,9 +117,8 @@ def _stack(series: Series) -> tuple[Stack, list[str]]:
     references = {image.text("FrameOfReferenceUID") for image in series.images}
     if len(references) > 1:
         raise InputError(f"the series has {len(references)} frames of reference; export them as series of their own")
-    voxels = series.num_slices * int(series.images[0].header.Rows) * int(series.images[0].header.Columns)
-    if voxels > MAX_VOXELS:
-        raise InputError(f"expected at most {MAX_VOXELS} voxels, the series has {voxels}")
+    if series.num_voxels > MAX_VOXELS:
+        raise InputError(f"expected at most {MAX_VOXELS} voxels, the series has {series.num_voxels}; give a part of it")
     frames = [frame for image in series.images for frame in read_frames(image)]
     if not frames:
         raise InputError("expected CT slices, found localizers only; give the chest CT")
@@ -138,8 +137,8 @@ def _stack(series: Series) -> tuple[Stack, list[str]]:
             f"several different slices lie at {place}: more than one phase or reconstruction in one series; export one"
         )
     return build_stack([place[0] for place in kept]), [
-        f"the series holds {len(acquisitions)} acquisitions of the same place; took number {chosen}, the first of those "
-        f"with the most slices ({len(kept)})"
+        f"the series holds {len(acquisitions)} acquisitions of the same place; took number {chosen}, the first of "
+        f"those with the most slices ({len(kept)})"
     ]
 
 

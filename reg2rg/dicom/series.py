@@ -8,6 +8,7 @@ import numpy as np
 
 from reg2rg.dicom.frames import Image, read_frames
 from reg2rg.errors import InputError
+from reg2rg.nifti import MAX_VOXELS
 
 _CHEST = re.compile("CHEST|THORA|LUNG")
 _HU_TYPES = ("", "HU", "US")  # RescaleType; "unspecified" is in use for HU, too
@@ -37,8 +38,15 @@ class Series:
         return sum(image.num_frames for image in self.images)
 
     @property
+    def num_voxels(self) -> int:
+        """Of all slices."""
+        return sum(image.num_voxels for image in self.images)
+
+    @property
     def orientation(self) -> str:
         """axial, coronal, sagittal, or unplaced where the first slice does not say."""
+        if self.images[0].num_voxels > MAX_VOXELS:
+            return "unplaced"
         try:
             normal = np.abs(read_frames(self.images[0])[0].normal)
         except (InputError, IndexError):
@@ -60,7 +68,7 @@ class Series:
 
     @property
     def rank(self) -> tuple[object, ...]:
-        """Smaller is more of a chest CT: in HU, of the chest, axial, original, then the number of slices, the kernel."""
+        """Less is more of a chest CT: in HU, axial, of the chest, then the number of slices and the kernel."""
         first = self.images[0]
         body_part = first.text("BodyPartExamined").upper()
         return (
