@@ -154,4 +154,7 @@ def _modalities(series: Sequence[Series]) -> str:
     counts: dict[str, int] = {}
     for one in series:
         counts[one.modality] = counts.get(one.modality, 0) + 1
-    return ", ".join(f"{count} series of {modality}" for modality, count in sorted(counts.items())) or "no image series"
+    return (
+        ", ".join(f"{count} series of {modality}" for modality, count in sorted(counts.items()))
+        or "only localizers or other pictures"
+    )

@@ -18,7 +18,8 @@ _FEWEST_SLICES = 3  # with two, the step between them cannot be checked
 _SAME_DIRECTION = 1e-3  # largest difference of unit vectors' components
 _SAME_SPACING = 1e-3  # largest relative difference
 _SAME_PLACE_MM = 0.01
-_UNEVEN_STEP = 0.1  # of a step, by which a slice may be off: positions are often rounded to 0.1 mm
+_UNEVEN_STEP = 0.1  # of a step, by which a slice may be off
+_ROUNDED_MM = 0.101  # by which it may be off in any case: many scanners round positions to 0.1 mm
 _UNEVEN_ROW = 0.5  # of a pixel, the same within the plane
 _GAP_STEP = 1.5  # steps between slices from which on one is missing
 _STEEPEST_TILT_DEG = 45  # gantries tilt up to 30 degrees
@@ -138,7 +139,7 @@ def _check_even(frames: Sequence[Frame], positions: Float[np.ndarray, "slice 3"]
             f"{steps[widest]:g} mm where others are {usual:g} mm apart; export the whole series"
         )
     off = positions - (positions[0] + np.arange(len(frames))[:, None] * step)
-    if np.abs(off @ first.normal).max() > _UNEVEN_STEP * usual:
+    if np.abs(off @ first.normal).max() > max(_UNEVEN_STEP * usual, _ROUNDED_MM):
         raise InputError(
             f"expected slices at equal steps, found {steps.min():g} to {steps[widest]:g} mm; export one even series"
         )
