@@ -206,7 +206,7 @@ def test_an_unknown_segmenter_is_refused_before_anything_is_read(tmp_path: Path)
 @pytest.mark.parametrize("name", ["scan.png", "scan.gz", "scan"])
 def test_other_kinds_of_files_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("no CT")
-    with pytest.raises(InputError, match=f"{name}: expected a CT as .nii or .nii.gz"):
+    with pytest.raises(InputError, match=f"{name}: expected a CT as .nii, .nii.gz or DICOM"):
         read_scan(tmp_path / name)
 
 
@@ -235,7 +235,7 @@ def test_dicom_becomes_a_study_in_ras(tmp_path: Path) -> None:
 
 def test_a_series_of_what_has_none_is_refused(tmp_path: Path) -> None:
     path, _, _ = write_scan(tmp_path, affine_of("RAS"))
-    with pytest.raises(InputError, match="--series 2.25.1: only DICOM has series"):
+    with pytest.raises(InputError, match=r"--series 2\.25\.1: only DICOM has series"):
         load_study(path, [tmp_path / "masks"], series="2.25.1")
 
 

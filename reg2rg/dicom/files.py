@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from reg2rg.errors import InputError
 
@@ -36,7 +36,7 @@ class DicomFile:
     """
 
     name: str
-    open: Callable[[], IO[bytes]]
+    open: Callable[[], BufferedIOBase]
 
 
 def is_dicom(path: Path) -> bool:
@@ -49,13 +49,13 @@ def is_dicom(path: Path) -> bool:
         return path.suffix.lower() == ".zip" or begins_as_dicom(file)
 
 
-def begins_as_dicom(file: IO[bytes]) -> bool:
+def begins_as_dicom(file: BufferedIOBase) -> bool:
     """Whether the bytes begin with DICOM's preamble, or without it but with a tag of group 8, as old files do."""
     start = file.read(_PREAMBLE + len(_MAGIC))
     return start[_PREAMBLE:] == _MAGIC or start.startswith(_GROUP_8)
 
 
-def inflates_too_far(file: IO[bytes]) -> bool:
+def inflates_too_far(file: BufferedIOBase) -> bool:
     """Whether a file of the deflated transfer syntax unpacks to more than a file of a zip may.
 
     pydicom unpacks such files at once, however large they become. What is deflated begins after the file meta
@@ -154,7 +154,7 @@ def _in_dicomdir(path: Path) -> list[DicomFile]:
     return files
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> BufferedIOBase:
     return path.open("rb")
 
 

@@ -63,8 +63,8 @@ def test_the_choice_is_said_in_one_line(tmp_path: Path) -> None:
     )
     assert uid == "2.25.7"
     assert remarks == (
-        "took series 2.25.7 - axial 7 slices kernel B30f, the likeliest chest CT of 2 series by orientation, body part, "
-        "number of slices and kernel (others: 2.25.8 - coronal 7 slices kernel B30f); --series takes another",
+        "took series 2.25.7 - axial 7 slices kernel B30f, the likeliest chest CT of 2 series by orientation, body "
+        "part, number of slices and kernel (others: 2.25.8 - coronal 7 slices kernel B30f); --series takes another",
     )
 
 
@@ -113,7 +113,9 @@ def test_a_folder_without_ct_names_what_it_has(tmp_path: Path) -> None:
 
 def test_several_studies_are_refused_unless_a_series_is_named(tmp_path: Path) -> None:
     both = series("2.25.7"), series("2.25.8", StudyInstanceUID="2.25.33")
-    with pytest.raises(InputError, match="expected one study, found 2 with 2 CT series; .* --series with one of: 2.25"):
+    with pytest.raises(
+        InputError, match=r"expected one study, found 2 with 2 CT series; .* --series with one of: 2.25"
+    ):
         taken(tmp_path, *both)
     assert taken(tmp_path, uid="2.25.8")[0] == "2.25.8"
 
