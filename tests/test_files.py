@@ -4,13 +4,14 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from reg2rg import files
 from reg2rg.errors import InputError
-from reg2rg.files import check_free, sha256, staged_file, staged_folder, write_json
+from reg2rg.files import check_free, sha256, staged_file, staged_folder, write_json, write_record
 
 
 class Interrupted(BaseException):
@@ -82,24 +83,108 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, Interrupted])
 def test_a_folder_that_fails_leaves_what_was_there(tmp_path: Path, error: type[BaseException]) -> None:
     out = tmp_path / "out"
-    for before in ({}, {"out/old": "old"}):
-        if before:
-            out.mkdir()
-            (out / "old").write_text("old")
+    for has_results in (False, True):
+        if has_results:
+            write_results(out)
+        before = tree(tmp_path)
         with pytest.raises(error), staged_folder(out, force=True) as staging:
             (staging / "half").write_text("hal")
             raise error
         assert tree(tmp_path) == before
 
 
-def test_force_replaces_the_whole_folder(tmp_path: Path) -> None:
+def write_results(out: Path) -> None:
+    """A folder as a run leaves it."""
+    with staged_folder(out) as staging:
+        (staging / "phantom" / "masks").mkdir(parents=True)
+        (staging / "scores.csv").write_text("old")
+        (staging / "phantom" / "masks" / "lung").write_text("old")
+        write_record(staging, {"command": "evaluate"})
+
+
+def test_force_replaces_what_a_run_left(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "old").write_text("old")
+    write_results(out)
+    before = tree(out)
     with staged_folder(out, force=True) as staging:
         (staging / "new").write_text("new")
-        assert tree(out) == {"old": "old"}, "until the end"
+        assert tree(out) == before, "until the end"
     assert tree(tmp_path) == {"out/new": "new"}
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("mydata.csv", "mydata.csv is not of that"),
+        (".hidden", ".hidden is not of that"),
+        ("mine/", "mine is not of that"),
+        ("mine/deep.txt", "mine is not of that"),
+        ("phantom/masks/mine", "phantom/masks/mine is not of that"),
+        ("scores.csv", "scores.csv has been changed since"),
+    ],
+)
+@pytest.mark.parametrize("comes", ["before", "during the work"])
+def test_force_refuses_to_lose_what_is_not_its_own(tmp_path: Path, name: str, verdict: str, comes: str) -> None:
+    out = tmp_path / "out"
+    write_results(out)
+
+    def put() -> None:
+        path = out / name
+        path.mkdir() if name.endswith("/") else path.parent.mkdir(exist_ok=True)
+        if not name.endswith("/"):
+            path.write_text("mine")
+
+    if comes == "before":
+        put()
+    with pytest.raises(InputError, match=verdict) as refused, staged_folder(out, force=True) as staging:
+        if comes == "before":
+            pytest.fail("refused before the work")
+        (staging / "new").write_text("new")
+        put()
+    assert str(refused.value).startswith(f"{out}: --force replaces only what reg2rg wrote")
+    kept = tree(tmp_path)
+    assert kept.get(f"out/{name}") == ("" if name.endswith("/") else "mine")
+    assert {"out/run.json", "out/phantom/masks/lung"} <= kept.keys()
+    assert all(path.startswith("out/") for path in kept)
+
+
+@pytest.mark.parametrize("record", [None, "{", "[]", '{"command": "train"}'])
+def test_force_refuses_a_folder_without_a_list_of_files(tmp_path: Path, record: str | None) -> None:
+    (tmp_path / "run.json" if record else tmp_path / "scores.csv").write_text(record or "mine")
+    before = tree(tmp_path)
+    with pytest.raises(InputError, match="is not of that"), staged_folder(tmp_path, force=True):
+        pytest.fail("refused before the work")
+    assert tree(tmp_path) == before
+
+
+def test_force_refuses_a_link(tmp_path: Path) -> None:
+    out, mine = tmp_path / "out", tmp_path / "mine"
+    write_results(out)
+    mine.write_text("old")
+    (out / "scores.csv").unlink()
+    (out / "scores.csv").symlink_to(mine)
+    with pytest.raises(InputError, match=r"scores\.csv is not of that"), staged_folder(out, force=True):
+        pytest.fail("refused before the work")
+    assert mine.read_text() == "old"
+
+
+def test_force_replaces_a_models_folder_and_no_other_model(tmp_path: Path, untrained: Path) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    shutil.copytree(untrained, ours)
+    with staged_folder(ours, force=True) as staging:
+        (staging / "new").write_text("new")
+    assert tree(ours) == {"new": "new"}
+    shutil.copytree(untrained, theirs)
+    write_json(theirs / "config.json", {"model_type": "llama"})
+    with pytest.raises(InputError, match=r"config\.json is not of that"), staged_folder(theirs, force=True):
+        pytest.fail("refused before the work")
+
+
+def test_a_record_lists_what_lies_beside_it(tmp_path: Path) -> None:
+    write_results(tmp_path / "out")
+    record = json.loads((tmp_path / "out/run.json").read_text())
+    old = hashlib.sha256(b"old").hexdigest()
+    assert record == {"command": "evaluate", "files": {"phantom/masks/lung": old, "scores.csv": old}}
 
 
 def test_a_folder_in_use_is_refused_before_the_work(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def _find_volumes(folder: Path) -> tuple[dict[str, Path], list[str]]:
     """Volumes by file name without its ending, and second files of the same name."""
     files: dict[str, Path] = {}
     duplicates = []
-    paths = (path for path in folder.rglob("*") if path.is_file() and is_nifti(path))
+    paths = (path for path in folder.rglob("*") if _is_volume(path))
     for path in sorted(paths, key=lambda path: natural_order(str(path.relative_to(folder)))):
         if stem(path) in files:
             duplicates.append(str(path))
@@ -208,9 +208,14 @@ def _find_volumes(folder: Path) -> tuple[dict[str, Path], list[str]]:
     return files, duplicates
 
 
+def _is_volume(path: Path) -> bool:
+    """Whether it is a NIfTI file; hidden ones are half-written, or macOS's notes beside the real ones."""
+    return path.is_file() and is_nifti(path) and not path.name.startswith(".")
+
+
 def _find_masks(folder: Path) -> tuple[dict[str, Path], list[str], list[str]]:
     """Region files in the order of the ten; names of no region; second files of a region."""
-    paths = sorted(path for path in folder.glob("*") if path.is_file() and is_nifti(path))
+    paths = sorted(path for path in folder.glob("*") if _is_volume(path))
     masks: dict[str, Path] = {}
     unknown, duplicates = [], []
     # The region's own name comes before its synonyms.

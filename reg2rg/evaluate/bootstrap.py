@@ -1,9 +1,11 @@
 """Intervals and tests by resampling whole studies, from sums that are computed once per study.
 
 Studies are drawn, not regions or sentences: what comes from one patient stays together. A 95 % interval lies between
-the 2.5th and the 97.5th percentile of 1000 resamples (Efron and Tibshirani 1993). Two models are compared by paired
+the 2.5th and the 97.5th percentile of 1000 resamples (Efron and Tibshirani 1993). Where all resamples agree, as with a
+single study, they say nothing of how sure a figure is, and there is no interval. Two models are compared by paired
 randomization: if it did not matter which of them wrote a report, exchanging theirs at random would change the
-difference as much as it is large. p = (k + 1) / (draws + 1), where k draws reach the difference observed.
+difference as much as it is large. p = (k + 1) / (draws + 1), where k draws reach the difference observed; draws in
+which one of the two figures does not exist are not counted.
 """
 
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from jaxtyping import Bool, Float
 from reg2rg.evaluate.statistics import StudySums, score_sums
 
 DRAWS = 1000
+_ROUNDING = 1e-12
 
 Interval = tuple[float, float]
 
@@ -23,9 +26,9 @@ class Difference:
     """A figure of one model less that of another, on the same studies.
 
     Attributes:
-        value: the difference.
-        ci95: its bootstrap interval; None where the figure does not exist.
-        p: of the paired randomization test.
+        value: the difference; NaN where one of the figures does not exist.
+        ci95: its bootstrap interval; None where there is no difference, or all resamples agree.
+        p: of the paired randomization test; NaN where there is no difference.
     """
 
     value: float
@@ -45,7 +48,7 @@ class Bootstrap:
         self._exchanges: Bool[np.ndarray, "draw study"] = generator.random((draws, num_studies)) < 0.5
 
     def intervals(self, sums: StudySums) -> dict[str, Interval | None]:
-        """The 95 % interval of each figure; None where no resample has one."""
+        """The 95 % interval of each figure; None where no resample has one, or all agree."""
         figures = sums.finish(self.weights @ sums.per_study)
         return dict(zip(sums.names, (_interval(column) for column in figures.T), strict=True))
 
@@ -56,10 +59,15 @@ class Bootstrap:
         exchanged = self._exchanges.astype(np.float64) @ (theirs.per_study - ours.per_study)
         first = ours.finish(ours.per_study.sum(axis=0) + exchanged)
         second = ours.finish(theirs.per_study.sum(axis=0) - exchanged)
-        reached = (np.abs(first - second) >= np.abs(values) - 1e-12).sum(axis=0)
-        p = (reached + 1) / (len(exchanged) + 1)
+        differences = np.abs(first - second)
+        reached = (differences >= np.abs(values) - _ROUNDING).sum(axis=0)
+        p = np.where(np.isnan(values), np.nan, (reached + 1) / ((~np.isnan(differences)).sum(axis=0) + 1))
         return {
-            name: Difference(float(values[place]), _interval(resampled[:, place]), float(p[place]))
+            name: Difference(
+                value=float(values[place]),
+                ci95=None if np.isnan(values[place]) else _interval(resampled[:, place]),
+                p=float(p[place]),
+            )
             for place, name in enumerate(ours.names)
         }
 
@@ -69,4 +77,4 @@ def _interval(values: Float[np.ndarray, " draw"]) -> Interval | None:
     if not existing.size:
         return None
     low, high = np.percentile(existing, [2.5, 97.5])
-    return float(low), float(high)
+    return (float(low), float(high)) if high - low > _ROUNDING else None

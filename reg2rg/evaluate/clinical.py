@@ -1,9 +1,9 @@
 """Clinical efficacy: do reference and prediction assert the same of the 18 abnormalities?
 
 A labeler reads each text; precision, recall and F1 follow from what both texts assert, per abnormality and averaged in
-three ways. Published figures of clinical efficacy are micro averages; the macro average, which weighs each
-abnormality alike, is much lower for reports that leave out what is rare. Figures of two labelers cannot be compared,
-so every result names its labeler.
+three ways. The macro average, which weighs each abnormality alike, is much lower than the micro average for reports
+that leave out what is rare, and papers do not always say which of them they give. Figures of two labelers cannot be
+compared, so every result names its labeler.
 """
 
 from collections.abc import Sequence
@@ -35,12 +35,12 @@ class Labeler(Protocol):
 
 @dataclass(frozen=True)
 class Rates:
-    """Precision, recall and F1; 0 where nothing was predicted or nothing was to be found.
+    """Precision, recall and F1.
 
     Attributes:
-        precision: share of the predicted that is in the reference.
-        recall: share of the reference that is predicted.
-        f1: their harmonic mean.
+        precision: share of the predicted that is in the reference; NaN where nothing is predicted.
+        recall: share of the reference that is predicted; NaN where the reference has nothing.
+        f1: 2 hits / (predicted + referenced), the harmonic mean of both; NaN where the reference has nothing.
         support: how often the reference asserts it.
     """
 
@@ -121,24 +121,29 @@ def _rates(values: np.ndarray, support: int) -> Rates:
     return Rates(precision, recall, f1, support)
 
 
+def _zero_filled(rates: Rates) -> Rates:
+    return _rates(np.nan_to_num([rates.precision, rates.recall, rates.f1], nan=0.0), rates.support)
+
+
 def classification_report(reference_labels: Labels, predicted_labels: Labels) -> str:
     """The table that scikit-learn prints and the authors publish as ``test_classification_report.txt``.
 
-    Its macro average runs over all 18 abnormalities, those without support included as 0, so that it is lower than
-    ClinicalScores.macro. Its last row is the mean over studies.
+    In it a rate that does not exist is 0. Its macro average runs over all 18 abnormalities, those without support
+    included, so that it is lower than ClinicalScores.macro. Its last row is the mean over studies.
     """
     scores = clinical_scores(reference_labels, predicted_labels, "")
-    rows, total = scores.per_abnormality, scores.micro.support
+    rows = {name: _zero_filled(rates) for name, rates in scores.per_abnormality.items()}
+    total = scores.micro.support
     hits = (reference_labels & predicted_labels).sum(axis=1, keepdims=True)
     per_study = class_rates(
         hits, predicted_labels.sum(axis=1, keepdims=True), reference_labels.sum(axis=1, keepdims=True)
     )
     every = np.array([(rates.precision, rates.recall, rates.f1) for rates in rows.values()])
     averages = {
-        "micro avg": scores.micro,
+        "micro avg": _zero_filled(scores.micro),
         "macro avg": _rates(every.mean(axis=0), total),
-        "weighted avg": scores.weighted,
-        "samples avg": _rates(per_study.micro.mean(axis=0), total),
+        "weighted avg": _zero_filled(scores.weighted),
+        "samples avg": _rates(np.nan_to_num(per_study.micro, nan=0.0).mean(axis=0), total),
     }
     width = max(len(name) for name in (*rows, *averages))
     lines = [f"{'':{width}}  {'precision':>9} {'recall':>9} {'f1-score':>9} {'support':>9}"]
@@ -153,13 +158,14 @@ def classification_report(reference_labels: Labels, predicted_labels: Labels) ->
 def label_table(reference_labels: Labels, predicted_labels: Labels) -> str:
     """The table that the authors publish as ``metrics_manual.csv``: all digits, per abnormality and weighted.
 
-    F1 is computed from precision and recall, as there: from counts it may differ in the last of 17 digits.
+    As there, a rate that does not exist is 0, and F1 is computed from precision and recall: from counts it may differ
+    in the last of 17 digits.
     """
     scores = clinical_scores(reference_labels, predicted_labels, "")
     total = scores.micro.support
     weighted = np.zeros(3)
     lines = ["Label,Precision,Recall,F1 Score,Support"]
-    for name, rates in scores.per_abnormality.items():
+    for name, rates in ((name, _zero_filled(rates)) for name, rates in scores.per_abnormality.items()):
         both = rates.precision + rates.recall
         f1 = 2 * rates.precision * rates.recall / both if both else 0.0
         lines.append(f"{name},{rates.precision},{rates.recall},{f1},{rates.support}")

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from reg2rg.abnormalities import ABNORMALITY_NAMES
 from reg2rg.errors import InputError
 from reg2rg.evaluate.bootstrap import DRAWS, Bootstrap, Difference, Interval
-from reg2rg.evaluate.rates import AVERAGES, MEASURES, rate_sums
+from reg2rg.evaluate.rates import AVERAGES, MEASURES, exact_intervals, rate_sums
 from reg2rg.evaluate.regions import RecognitionCounts, count_recognition, region_texts
 from reg2rg.evaluate.scores import (
     ClinicalFigures,
@@ -264,7 +264,7 @@ class _Measurement:
 
     def _ratings(self, sums: StudySums, support: dict[str, int]) -> dict[str, Rating]:
         values = dict(zip(sums.names, score_sums(sums), strict=True))
-        intervals = self.bootstrap.intervals(sums)
+        intervals = self.bootstrap.intervals(sums) | exact_intervals(sums)
         support = {**dict.fromkeys(AVERAGES, sum(support.values())), **support}
         ratings = {}
         for group, count in support.items():

@@ -111,4 +111,4 @@ def _table(counts: Sequence[Counter[str]], names: tuple[str, ...]) -> Float[np.n
 
 
 def _share(sums: Float[np.ndarray, "draw 2"]) -> Float[np.ndarray, "draw 1"]:
-    return ratio(sums[:, :1], sums[:, 1:])
+    return np.where(sums[:, 1:] > 0, ratio(sums[:, :1], sums[:, 1:]), np.nan)

@@ -52,7 +52,17 @@ class TextFigures:
 
 @dataclass(frozen=True)
 class Rating:
-    """Precision, recall and F1 with their intervals; support is how often the references have it."""
+    """Precision, recall and F1 with their intervals.
+
+    Attributes:
+        precision: share of what is predicted that the references have; NaN where nothing is predicted.
+        recall: share of what the references have that is predicted; NaN where they have nothing.
+        f1: the harmonic mean of both; NaN where the references have nothing.
+        precision_ci95: exact for a single abnormality or region, for averages of resamples; None where there is none.
+        recall_ci95: likewise.
+        f1_ci95: likewise.
+        support: how often the references have it.
+    """
 
     precision: float
     recall: float

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reg2rg.files import write_json
+from reg2rg.files import write_record
 from reg2rg.nifti import write_region_masks
 from reg2rg.report import Report
 from reg2rg.results.report_html import report_to_html
@@ -39,4 +39,4 @@ def write_results(folder: Path, results: Results) -> None:
     (folder / "report.md").write_text(report_to_markdown(report), encoding="utf-8")
     (folder / "report.html").write_text(report_to_html(report, study.volume, study.masks), encoding="utf-8")
     write_region_masks(folder / "regions.nii.gz", results.native_masks)
-    write_json(folder / "run.json", results.run)
+    write_record(folder, results.run)

@@ -1,13 +1,14 @@
-"""The folder of an evaluation: ``scores.json``, ``scores.csv``, ``scores.html``, ``run.json``; all of them or none."""
+"""The folder of an evaluation: ``scores.json``, tables, ``scores.html``, ``run.json``; all of them or none."""
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from reg2rg.evaluate.examples import Example
 from reg2rg.evaluate.scores import Scores
-from reg2rg.files import sha256, staged_folder, write_json
+from reg2rg.files import sha256, staged_folder, write_json, write_record
 from reg2rg.results.run_record import run_record
-from reg2rg.results.scores_csv import write_regions_csv, write_scores_csv
+from reg2rg.results.scores_csv import write_tables
 from reg2rg.results.scores_html import scores_to_html
 
 
@@ -24,13 +25,11 @@ def write_scores(out: Path, scores: Scores, examples: Sequence[Example], force: 
         InputError: if the folder cannot be written.
     """
     sources = [scores.source, *(other.scores.source for other in (scores.comparison, scores.control) if other)]
+    if scores.settings["labels"]:
+        sources.append(scores.settings["labels"])
     hashes = {source: sha256(Path(source)) for source in sources}
     with staged_folder(out, force) as folder:
-        write_json(folder / "scores.json", scores.to_json())
-        write_scores_csv(folder / "scores.csv", scores)
-        if scores.regions:
-            write_regions_csv(folder / "scores_regions.csv", scores)
+        write_json(folder / "scores.json", {**scores.to_json(), "version": version("reg2rg"), "sha256": hashes})
+        write_tables(folder, scores)
         (folder / "scores.html").write_text(scores_to_html(scores, examples), encoding="utf-8")
-        write_json(
-            folder / "run.json", run_record("evaluate", {"recipe": scores.recipe, **scores.settings}, sha256=hashes)
-        )
+        write_record(folder, run_record("evaluate", {"recipe": scores.recipe, **scores.settings}, sha256=hashes))

@@ -136,6 +136,15 @@ def test_second_file_of_a_volume_is_listed(radgenome):
     assert dataset.keys.count("valid_10_a_1.nii.gz") == 1
 
 
+def test_hidden_files_are_no_volumes_and_no_masks(radgenome):
+    keys = open_dataset(radgenome, "valid").keys
+    for volume in (radgenome / "dataset").rglob("*.nii.gz"):
+        (volume.parent / f"._{volume.name}").write_bytes(b"left by another program")
+    dataset = open_dataset(radgenome, "valid")
+    assert dataset.keys == keys
+    assert "._" not in str(dataset.inventory)
+
+
 def test_what_is_left_out_is_said_aloud(radgenome, caplog):
     write_radgenome_study(radgenome, "valid_3_a_1", {})
     with caplog.at_level(logging.WARNING):

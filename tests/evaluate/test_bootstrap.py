@@ -72,7 +72,30 @@ def test_p_is_never_zero_and_one_for_equal_models() -> None:
     bootstrap = Bootstrap(40, draws=99)
     assert bootstrap.compare(ours, theirs)["x"].p == 1 / 100
     same = bootstrap.compare(ours, ours)["x"]
-    assert (same.p, same.value, same.ci95) == (1.0, 0.0, (0.0, 0.0))
+    assert (same.p, same.value, same.ci95) == (1.0, 0.0, None)
+
+
+def test_resamples_that_agree_give_no_interval() -> None:
+    values = np.array([[0.1, 0.3]])
+    for studies in (1, 7):
+        sums = mean_sums(("x", "y"), np.repeat(values, studies, axis=0))
+        assert Bootstrap(studies).intervals(sums) == {"x": None, "y": None}
+    alone = Bootstrap(1).compare(mean_sums(("x",), values[:, :1]), mean_sums(("x",), values[:, 1:]))["x"]
+    assert (alone.value, alone.ci95, alone.p) == (pytest.approx(-0.2), None, 1.0)
+
+
+def test_a_figure_that_does_not_exist_has_no_difference() -> None:
+    ours, theirs = mean_sums(("x",), np.array([[1.0], [2.0]])), mean_sums(("x",), np.full((2, 1), np.nan))
+    difference = Bootstrap(2).compare(ours, theirs)["x"]
+    assert np.isnan([difference.value, difference.p]).all()
+    assert difference.ci95 is None
+
+
+def test_exchanges_without_a_figure_are_not_counted() -> None:
+    """Two studies, a value in one each: half of all exchanges give both to one model."""
+    ours, theirs = mean_sums(("x",), np.array([[3.0], [np.nan]])), mean_sums(("x",), np.array([[np.nan], [1.0]]))
+    difference = Bootstrap(2).compare(ours, theirs)["x"]
+    assert (difference.value, difference.p) == (2.0, 1.0)
 
 
 def test_figures_that_are_no_means() -> None:

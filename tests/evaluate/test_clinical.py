@@ -35,7 +35,9 @@ def test_averages_by_hand() -> None:
     assert scores.labeler == "rules/1"
     assert scores.per_abnormality["Lung nodule"] == Rates(1 / 2, 1 / 3, 2 / 5, 3)
     assert scores.per_abnormality["Pleural effusion"] == Rates(1.0, 1.0, 1.0, 1)
-    assert scores.per_abnormality["Medical material"] == Rates(0.0, 0.0, 0.0, 0)
+    medical_material = scores.per_abnormality["Medical material"]
+    assert (medical_material.precision, medical_material.support) == (0.0, 0)
+    assert np.isnan([medical_material.recall, medical_material.f1]).all()
     assert scores.micro == Rates(2 / 4, 2 / 4, 2 / 4, 4)
     assert scores.macro == Rates(0.75, (1 / 3 + 1) / 2, 0.7, 4)
     assert scores.weighted.f1 == pytest.approx((3 * 0.4 + 1) / 4)
@@ -44,11 +46,20 @@ def test_averages_by_hand() -> None:
     assert "Lung nodule" not in scores.unsupported
 
 
-def test_nothing_asserted_is_zero_and_no_error() -> None:
+def test_rates_of_nothing_do_not_exist_but_are_zero_in_the_published_tables() -> None:
     empty = labels(3, {})
     scores = clinical_scores(empty, empty, "rules/1")
-    assert scores.micro == scores.macro == scores.weighted == Rates(0.0, 0.0, 0.0, 0)
+    for rates in (scores.micro, scores.macro, scores.weighted, *scores.per_abnormality.values()):
+        assert np.isnan([rates.precision, rates.recall, rates.f1]).all()
+    assert "nan" not in classification_report(empty, empty)
     assert "Weighted Average,0.0,0.0,0.0,0" in label_table(empty, empty)
+
+
+def test_nothing_predicted_has_no_precision_and_counts_as_missed() -> None:
+    scores = clinical_scores(labels(3, {NODULE: [0, 1]}), labels(3, {}), "rules/1")
+    nodule = scores.per_abnormality["Lung nodule"]
+    assert np.isnan(nodule.precision)
+    assert (nodule.recall, nodule.f1, scores.macro.precision) == (0, 0, 0)
 
 
 def test_statistics_are_the_labels_of_both_sides() -> None:

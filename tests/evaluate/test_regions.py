@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reg2rg.evaluate.rates import class_rates, rate_sums
+from reg2rg.evaluate.rates import class_rates, exact_intervals, rate_sums
 from reg2rg.evaluate.regions import count_recognition, region_texts
 from reg2rg.evaluate.statistics import score_sums
 from reg2rg.prompt import ParsedReport, build_target, parse_report
@@ -68,7 +68,8 @@ def test_a_number_given_twice_counts_once_as_right() -> None:
 
 def test_rates() -> None:
     rates = class_rates(np.array([2, 0, 0]), np.array([4, 1, 0]), np.array([2, 3, 0]))
-    assert rates.per_class.tolist() == [[0.5, 1.0, pytest.approx(2 / 3)], [0, 0, 0], [0, 0, 0]]
+    assert rates.per_class[:2].tolist() == [[0.5, 1.0, pytest.approx(2 / 3)], [0, 0, 0]]
+    assert np.isnan(rates.per_class[2]).all()
     assert rates.micro.tolist() == [0.4, 0.4, pytest.approx(0.4)]
     assert rates.macro.tolist() == [0.25, 0.5, pytest.approx(1 / 3)]
     assert rates.weighted.tolist() == [0.2, 0.4, pytest.approx(4 / 15)]
@@ -82,6 +83,36 @@ def test_rates_follow_from_sums() -> None:
     values = dict(zip(sums.names, score_sums(sums), strict=True))
     assert [values[f"micro {measure}"] for measure in ("precision", "recall", "f1")] == direct.micro.tolist()
     assert [values[f"c {measure}"] for measure in ("precision", "recall", "f1")] == direct.per_class[2].tolist()
+
+
+def test_exact_intervals_are_those_of_scipy() -> None:
+    from scipy.stats import binomtest
+
+    generator = np.random.default_rng(0)
+    reference, prediction = generator.random((2, 40, 3)) < (0.5, 0.2, 0.1)
+    prediction[:, 0] = reference[:, 0]  # found always
+    prediction[:, 1] &= ~reference[:, 1]  # found never
+    hits = reference & prediction
+    intervals = exact_intervals(rate_sums(("always", "never", "rare"), hits, prediction, reference))
+    for place, name in enumerate(("always", "never", "rare")):
+        found, predicted, referenced = (int(table[:, place].sum()) for table in (hits, prediction, reference))
+        shares = {"precision": predicted, "recall": referenced, "f1": predicted + referenced - found}
+        for measure, trials in shares.items():
+            expected = np.array(binomtest(found, trials).proportion_ci(method="exact"))
+            if measure == "f1":
+                expected = 2 * expected / (1 + expected)
+            assert intervals[f"{name} {measure}"] == pytest.approx(tuple(expected), abs=1e-12)
+    assert intervals["never recall"] is not None
+    assert intervals["never recall"][0] == 0 < intervals["never recall"][1] < 1
+
+
+def test_labels_that_are_not_counted_by_study_have_no_exact_interval() -> None:
+    nothing = np.zeros((2, 3))
+    twice, once = np.array([[2, 1, 0], [0, 1, 0]]), np.array([[1, 1, 0], [0, 1, 0]])
+    intervals = exact_intervals(rate_sums(("twice", "once", "never"), nothing, twice, once))
+    assert "twice precision" not in intervals
+    assert intervals["once precision"] == (0.0, pytest.approx(1 - 0.025**0.5))
+    assert intervals["never precision"] is intervals["never recall"] is intervals["never f1"] is None
 
 
 def test_published_recognition(shared) -> None:  # type: ignore[no-untyped-def]

@@ -203,8 +203,11 @@ class TestConvert:
         with pytest.raises(InputError, match="--force"):
             convert(authors, llm, tmp_path)
         torch.save(authors, tmp_path / "pytorch_model.bin")
+        with pytest.raises(InputError, match=r"mine\.txt"):
+            convert_checkpoint(tmp_path, llm, tmp_path / "out", sizes(), force=True)
+        (tmp_path / "out" / "mine.txt").unlink()
         convert_checkpoint(tmp_path, llm, tmp_path / "out", sizes(), force=True)
-        assert not (tmp_path / "out" / "mine.txt").exists()
+        convert_checkpoint(tmp_path, llm, tmp_path / "out", sizes(), force=True)
 
 
 class Touch:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,10 +16,12 @@ from rich.console import Console
 from reg2rg.cli import main
 from reg2rg.evaluate.evaluation import EvaluationSettings, evaluate_table
 from reg2rg.evaluate.examples import pick_examples
-from reg2rg.evaluate.scores import scores_schema
+from reg2rg.evaluate.scores import Scores, scores_schema
 from reg2rg.evaluate.tables import ReportTable, read_reports
-from reg2rg.results.charts import Bar, bar_chart
-from reg2rg.results.scores_csv import scores_row
+from reg2rg.files import sha256
+from reg2rg.results.charts import bar
+from reg2rg.results.comparison import compared_figures
+from reg2rg.results.scores_csv import scores_row, write_tables
 from reg2rg.results.scores_html import scores_to_html
 from reg2rg.results.scores_text import print_scores
 
@@ -27,7 +30,7 @@ ROWS = [
     (
         "1",
         "q",
-        "The region 0 is lung: No nodule. The region 1 is heart: Large heart <3. ",
+        "The region 0 is lung: No nodule. The region 1 is heart: The heart is enlarged <3. ",
         "The region 0 is lung: No. ",
     ),
     ("2", "q", "The region 0 is heart: Normal. ", "The region 0 is spleen: <b>Normal</b>. "),
@@ -50,6 +53,7 @@ def test_the_folder(tmp_path: Path, predictions: Path, capsys: CaptureFixture[st
     assert "spleen (invented)" in printed
     assert {path.name for path in out.iterdir()} == {
         *("scores.json", "scores.csv", "scores_regions.csv", "scores.html", "run.json"),
+        *("scores_per_study.csv", "scores_abnormalities.csv", "scores_recognition.csv"),
     }
     value = json.loads((out / "scores.json").read_text())
     jsonschema.validate(value, scores_schema())
@@ -60,7 +64,29 @@ def test_the_folder(tmp_path: Path, predictions: Path, capsys: CaptureFixture[st
         assert [row["region"] for row in csv.DictReader(file)] == ["heart", "lung"]
     record = json.loads((out / "run.json").read_text())
     assert record["settings"]["recipe"] == "published"
-    assert list(record["sha256"]) == [str(predictions)]
+    assert record["sha256"] == value["sha256"] == {str(predictions): sha256(predictions)}
+    assert value["version"] == record["versions"]["reg2rg"]
+    assert main(["evaluate", str(predictions), "--out", str(out), "--force"]) == 0
+
+
+def test_tables(tmp_path: Path, predictions: Path, capsys: CaptureFixture[str]) -> None:
+    scores = evaluate_table(read_reports(predictions))
+    write_tables(tmp_path, scores)
+    tables = {}
+    for path in tmp_path.iterdir():
+        with path.open(newline="", encoding="utf-8") as file:
+            tables[path.stem.removeprefix("scores_")] = list(csv.DictReader(file))
+    assert [row["AccNum"] for row in tables["per_study"]] == ["1", "2"]
+    for name, values in scores.per_report.items():
+        assert [float(row[name]) for row in tables["per_study"]] == values.tolist()
+    rows = {row["abnormality"]: row for row in tables["abnormalities"]}
+    assert list(rows)[:3] == ["micro average", "macro average", "weighted average"]
+    assert len(rows) == 3 + 18
+    assert (rows["Cardiomegaly"]["recall"], rows["Cardiomegaly"]["support"]) == ("0.0", "1")
+    assert {rows["Emphysema"][name] for name in ("recall", "recall_ci95_low", "f1", "f1_ci95_high")} == {""}
+    rows = {row["region"]: row for row in tables["recognition"]}
+    assert (rows["mean over reports"]["recall"], rows["mean over reports"]["precision"]) == ("0.25", "")
+    assert float(rows["micro average"]["recall"]) == pytest.approx(1 / 3)
 
 
 def test_json_and_choices(tmp_path: Path, predictions: Path, capsys: CaptureFixture[str]) -> None:
@@ -69,7 +95,7 @@ def test_json_and_choices(tmp_path: Path, predictions: Path, capsys: CaptureFixt
     value = json.loads(capsys.readouterr().out)
     assert (value["recipe"], value["clinical"], value["settings"]["only_common"]) == ("stemmed", None, True)
     assert list(value["regions"]) == ["lung"]
-    assert value["comparison"]["differences"]["ROUGE-L"] == {"value": 0.0, "ci95": [0.0, 0.0], "p": 1.0}
+    assert value["comparison"]["differences"]["ROUGE-L"] == {"value": 0.0, "ci95": None, "p": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -124,38 +150,83 @@ class Page(HTMLParser):
             self.marked.append(data)
 
 
-def test_the_page() -> None:
-    table = ReportTable("a.csv", *(tuple(row[column] for row in ROWS[1:]) for column in (0, 2, 3)))
-    scores = evaluate_table(table, EvaluationSettings(labeler="none"), control=table)
+@pytest.fixture
+def table() -> ReportTable:
+    keys, _, references, predictions = zip(*ROWS[1:], strict=True)
+    return ReportTable("a.csv", keys, references, predictions)
+
+
+def read_page(scores: Scores, table: ReportTable) -> tuple[str, Page]:
     html = scores_to_html(scores, pick_examples(scores, table))
     page = Page()
     page.feed(html)
+    return html, page
+
+
+def test_the_page(table: ReportTable) -> None:
+    html, page = read_page(evaluate_table(table, EvaluationSettings(labeler="none"), control=table), table)
     assert page.fetched == []
     assert "http" not in html
-    assert "Large heart <3." in page.marked
+    assert "The heart is enlarged <3." in page.marked
     assert "<b>Normal</b>." in page.marked
     assert "<b>Normal" not in html
-    for drawing in html.split("<figure>")[1:]:
-        ElementTree.fromstring("<figure>" + drawing.split("</figure>")[0] + "</figure>")
+    assert "not a medical device" in html
+    assert "This report is unverified" not in html
+    for drawing in html.split("<svg")[1:]:
+        ElementTree.fromstring("<svg" + drawing.split("</svg>")[0] + "</svg>")
+
+
+def test_the_page_names_findings_only_where_texts_were_read(table: ReportTable) -> None:
+    read, _ = read_page(evaluate_table(table), table)
+    assert "missed: Cardiomegaly · added: none" in read
+    assert 'class="unshared"' not in read
+    unread, page = read_page(evaluate_table(table, EvaluationSettings(labeler="none")), table)
+    assert "missed: " not in unread.split("<body>")[1]
+    assert 'class="missed"' not in unread
+    assert "marked" in page.marked, "the legend"
+
+
+def test_comparisons_are_shown_in_full(table: ReportTable) -> None:
+    perfect = replace(table, source="folder/perfect.csv", predictions=table.references)
+    scores = evaluate_table(table, compare=perfect, control=table)
+    console = Console(file=io.StringIO(), width=80)
+    print_scores(scores, console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    html, _ = read_page(scores, table)
+    for output in (text, html):
+        assert "Compared with perfect.csv" in output
+        assert "Control without the image: a.csv" in output
+    row = next(line.split() for line in text.splitlines() if line.startswith("accuracy per report"))
+    assert row[3:6] == ["0.2500", "1.0000", "-0.7500"]
+    row = next(line.split() for line in text.splitlines() if line.startswith("micro F1"))
+    assert row[2:5] == ["0.0000", "1.0000", "-1.0000"]
+    assert [figure.group for figure in compared_figures(scores, scores.comparison)] == [  # type: ignore[arg-type]
+        *(["Text"] * 9), *(["Abnormalities"] * 2), "Recognition", *(["Regions"] * 2),
+    ]  # fmt: skip
 
 
 def test_bars_are_as_long_as_their_values() -> None:
-    drawing = ElementTree.fromstring(
-        bar_chart("a < b", [Bar("x & y", 0.5, (0.25, 1.0), "n 3"), Bar("z", 1.0, None, "")])
-    )
-    widths = [float(bar.get("width", "nan")) for bar in drawing.iter("rect")]
+    widths = []
+    for value, limits in ((0.5, (0.25, 1.0)), (1.0, None)):
+        drawing = ElementTree.fromstring(bar(value, limits))
+        widths += [float(rect.get("width", "nan")) for rect in drawing.iter("rect")]
+        assert len(list(drawing.iter("path"))) == (limits is not None)
     assert widths[0] * 2 == widths[1] > 0
-    assert len(list(drawing.iter("path"))) == 1
 
 
-def test_the_table_fits_a_terminal() -> None:
-    table = ReportTable("a.csv", *(tuple(row[column] for row in ROWS[1:]) for column in (0, 2, 3)))
+def test_the_tables_fit_a_terminal(table: ReportTable) -> None:
     console = Console(file=io.StringIO(), width=80)
-    print_scores(evaluate_table(table), console)
+    long = replace(table, source="/a/long/path/" * 9 + "predictions.csv")
+    print_scores(evaluate_table(long, compare=table), console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "…" not in text
     assert "Interlobular septal thickening" in text
-    assert "Taken for another: heart for spleen, 1 times" in text
+    assert long.source in text
+    text = " ".join(text.split())
+    assert "Taken for another: heart for spleen, 1 time." in text
+    assert "Overall: one figure for the whole file" in text
+    assert "1 studies" not in text and "1 times" not in text
+    assert "nan" not in text
 
 
 def test_the_row_of_the_published_file(shared: Path) -> None:
