@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 from reg2rg.errors import InputError
 
@@ -127,7 +128,7 @@ def _in_zip(archive: zipfile.ZipFile) -> list[DicomFile]:
         )
     if not members:
         raise InputError("expected DICOM images, the zip is empty")
-    return [DicomFile(member.filename, partial(archive.open, member)) for member in members]
+    return [DicomFile(member.filename, partial(_open_member, archive, member)) for member in members]
 
 
 def _in_dicomdir(path: Path) -> list[DicomFile]:
@@ -156,6 +157,10 @@ def _in_dicomdir(path: Path) -> list[DicomFile]:
 
 def _open(path: Path) -> BufferedIOBase:
     return path.open("rb")
+
+
+def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> BufferedIOBase:
+    return cast(BufferedIOBase, archive.open(member))
 
 
 def _parts(file_id: object) -> list[str]:
