@@ -82,7 +82,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     report = verb("report", _report, "turn chest CTs into region-grounded reports")
     report.add_argument(
-        "studies", nargs="+", type=Path, metavar="STUDY", help="a CT as .nii or .nii.gz; several at once"
+        "studies",
+        nargs="+",
+        type=Path,
+        metavar="STUDY",
+        help="a CT as .nii, .nii.gz, or DICOM (folder, zip, DICOMDIR, file); several at once",
     )
     report.add_argument("--out", type=Path, required=True, help="folder to write; with several studies one folder each")
     report.add_argument(
@@ -97,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--segmenter",
         help=f"who draws the masks that are not given: {', '.join(SEGMENTERS)} (default: auto if none is given)",
     )
+    report.add_argument("--series", metavar="UID", help="of DICOM: which series (default: the likeliest chest CT)")
     _add_model(report)
     _add_generation(report)
     _add_force(
@@ -113,6 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
     phantom.add_argument(
         "--size", choices=("small", "standard", "clinical"), default="small", help="voxels (default: %(default)s)"
     )
+    phantom.add_argument("--dicom", action="store_true", help="write each CT as a DICOM series, too")
     phantom.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
     _add_talk(phantom)
 
@@ -264,6 +270,7 @@ def _report(args: argparse.Namespace) -> None:
     options = ScanOptions(
         masks=tuple(args.masks),
         segmenter=args.segmenter,
+        series=args.series,
         model=args.model,
         device=args.device,
         generation=GenerationSettings(args.max_new_tokens, args.sample, args.seed),
@@ -302,6 +309,7 @@ def _phantom(args: argparse.Namespace) -> None:
         seed=args.seed,
         split=args.split,
         size=args.size,
+        dicom=args.dicom,
         workers=args.workers,
         progress=_progress(args, "study"),
     )

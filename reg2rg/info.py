@@ -10,7 +10,11 @@ from reg2rg.segment import SEGMENTERS
 from reg2rg.segment.program import NAME, VARIABLE, find_program
 
 _PACKAGES = ("reg2rg", "torch", "transformers", "peft", "safetensors", "numpy", "scipy", "nibabel")
-_EXTRAS = {"dicom": ("pydicom",), "train": ("accelerate", "matplotlib"), "ray": ("ray",)}
+_EXTRAS = {
+    "dicom": ("pydicom", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm"),
+    "train": ("accelerate", "matplotlib"),
+    "ray": ("ray",),
+}
 
 
 def installation() -> dict[str, dict[str, str]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reg2rg.dicom.files import DICOMDIR, is_dicom
 from reg2rg.errors import InputError
 from reg2rg.geometry import reorient
 from reg2rg.intensity import AIR_HU
@@ -17,7 +18,7 @@ from reg2rg.segment.segmentation import Segmentation, find_segmenter
 from reg2rg.volume import RegionMasks, Study, Volume
 
 _NEAR_AIR_HU = AIR_HU + 100
-_DICOM_ENDINGS = (".dcm", ".zip", ".ima")
+_DICOM_ENDINGS = (".zip", ".dcm", ".ima")
 
 
 def load_study(
@@ -26,6 +27,7 @@ def load_study(
     segmenter: str | None = None,
     study_id: str | None = None,
     admit: Callable[[Volume], Sequence[str]] | None = None,
+    series: str | None = None,
 ) -> Study:
     """Reads a CT and its region masks into one canonical (RAS+) Study.
 
@@ -33,22 +35,23 @@ def load_study(
     draws them.
 
     Args:
-        path: the CT, ``.nii`` or ``.nii.gz``, any orientation.
+        path: the CT in any orientation: ``.nii``, ``.nii.gz``, or DICOM (a folder, a zip, a DICOMDIR, a file).
         masks: given region masks: folders of ``<region>.nii.gz``, multi-label files, ``"REGION=FILE"``, or pairs
             (region, file); on the CT's grid or on another one of the same scan.
         segmenter: a name of `reg2rg.segment.SEGMENTERS`.
-        study_id: what the study is called; by default the file's name without its ending.
+        study_id: what the study is called; by default `study_name` of the path.
         admit: looks at the canonical CT before any mask is read or drawn; gives warnings, or raises InputError.
+        series: of DICOM, the SeriesInstanceUID to read; by default the likeliest chest CT.
 
     Raises:
         InputError: if the CT or a mask cannot be used, or there is no region at all.
     """
     path = Path(path)
     draw = find_segmenter(segmenter or "auto") if segmenter or not masks else None
-    native = read_scan(path)
+    native, remarks = read_scan(path, series)
     volume = reorient(native)
     try:
-        remarks = admit(volume) if admit else ()
+        remarks = (*remarks, *(admit(volume) if admit else ()))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     given = read_masks(masks, volume.grid, volume) if masks else None
@@ -59,7 +62,7 @@ def load_study(
     segmentation = _fill(given, drawn)
     mask_doubts = find_doubts(segmentation.masks)
     return Study(
-        study_id=study_id or stem(path),
+        study_id=study_id or study_name(path),
         volume=volume,
         masks=segmentation.masks,
         source=str(path),
@@ -67,7 +70,7 @@ def load_study(
         warnings=(
             *remarks,
             *segmentation.warnings,
-            *_doubts(path, volume, segmentation.masks),
+            *_doubts(volume, segmentation.masks),
             *(f"the mask of {name}: {doubt}" for name, doubts in mask_doubts.items() for doubt in doubts),
         ),
         mask_doubts=mask_doubts,
@@ -83,17 +86,44 @@ def to_native(study: Study, masks: RegionMasks) -> RegionMasks:
     return native if study.native_affine is None else native.moved(native.array, study.native_affine)
 
 
-def read_scan(path: Path) -> Volume:
-    """The CT in HU, axes and affine as stored.
+def study_name(path: Path) -> str:
+    """What a scan is called: its name without the ending; a DICOMDIR goes by its folder.
+
+    >>> study_name(Path("a/valid_1_a_1.nii.gz")), study_name(Path("b/series.zip")), study_name(Path("c/DICOMDIR"))
+    ('valid_1_a_1', 'series', 'c')
+    """
+    if path.name.upper() == DICOMDIR:
+        path = path.parent
+    if path.name in ("", ".."):
+        path = path.resolve()
+    return path.stem if path.suffix.lower() in _DICOM_ENDINGS else stem(path)
+
+
+def read_scan(path: Path, series: str | None = None) -> tuple[Volume, tuple[str, ...]]:
+    """The CT in HU, axes and affine as stored, and what should be known about the file, a sentence each.
 
     Raises:
-        InputError: if it is missing, or no NIfTI file that holds a CT.
+        InputError: if it is missing, or neither NIfTI nor DICOM that holds a CT.
     """
-    if path.is_dir() or path.name.lower().endswith(_DICOM_ENDINGS):
-        raise InputError(f"{path}: DICOM cannot be read yet; convert it to NIfTI first, for example with dcm2niix")
+    if not is_nifti(path) and is_dicom(path):
+        return _read_dicom(path, series)
+    if series is not None:
+        raise InputError(f"--series {series}: only DICOM has series, {path} is none; leave it out")
     if path.exists() and not is_nifti(path):
-        raise InputError(f"{path}: expected a CT as .nii or .nii.gz; convert it first, or correct the file's name")
-    return read_volume(path)
+        raise InputError(f"{path}: expected a CT as .nii, .nii.gz or DICOM; convert it first, or correct its name")
+    volume = read_volume(path)
+    if states_orientation(path):
+        return volume, ()
+    return volume, ("the file does not say which side is left: x is taken to grow to the left; check the sides",)
+
+
+def _read_dicom(path: Path, series: str | None) -> tuple[Volume, tuple[str, ...]]:
+    try:
+        from reg2rg.dicom.read import read_dicom
+    except ModuleNotFoundError as error:
+        raise InputError(f"{path}: reading DICOM needs pydicom; pip install 'reg2rg[dicom]'") from error
+    scan = read_dicom(path, series)
+    return scan.volume, scan.remarks
 
 
 def _fill(given: Segmentation | None, drawn: Segmentation | None) -> Segmentation:
@@ -112,10 +142,8 @@ def _fill(given: Segmentation | None, drawn: Segmentation | None) -> Segmentatio
     return Segmentation(masks, given.warnings + drawn.warnings)
 
 
-def _doubts(path: Path, volume: Volume, masks: RegionMasks) -> list[str]:
+def _doubts(volume: Volume, masks: RegionMasks) -> list[str]:
     doubts = []
-    if not states_orientation(path):
-        doubts.append("the file does not say which side is left: x is taken to grow to the left; check the sides")
     lowest = np.min(volume.array)
     if lowest > _NEAR_AIR_HU:
         doubts.append(f"no voxel is near air ({AIR_HU} HU), the lowest is {lowest:g}: perhaps no HU, or no CT")

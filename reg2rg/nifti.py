@@ -24,7 +24,7 @@ from reg2rg.regions import REGIONS
 from reg2rg.volume import Grid, RegionMasks, Volume
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
-_MAX_VOXELS = 2**30
+MAX_VOXELS = 2**30
 _MAX_GZIP_RATIO = 1032  # of the deflate format itself: a match of 258 bytes takes two bits at least
 _MAX_VALUE = 2**31 - 1  # of a whole number that is a HU or a label
 _COMMENT = 6  # NIfTI extension code for plain text
@@ -190,8 +190,8 @@ def _load(path: Path) -> Any:
         raise InputError(f"{path}: expected one 3D volume, found {len(shape)} axes of {shape}; give one time point")
     if any(n < 1 for n in shape):
         raise InputError(f"{path}: expected voxels along every axis, the header says {shape}; export the file again")
-    if np.prod(shape, dtype=float) > _MAX_VOXELS:
-        raise InputError(f"{path}: expected at most {_MAX_VOXELS} voxels, the header says {shape}; crop or resample it")
+    if np.prod(shape, dtype=float) > MAX_VOXELS:
+        raise InputError(f"{path}: expected at most {MAX_VOXELS} voxels, the header says {shape}; crop or resample it")
     if image.get_data_dtype().kind not in "iuf":
         raise InputError(
             f"{path}: expected one number per voxel, found {image.get_data_dtype()}; export the file again"

@@ -12,9 +12,8 @@ from reg2rg.chest import admit_chest
 from reg2rg.errors import InputError
 from reg2rg.files import check_free, sha256, staged_file, staged_folder
 from reg2rg.generate import GenerationSettings, Reporter, find_device
-from reg2rg.load import load_study, to_native
+from reg2rg.load import load_study, study_name, to_native
 from reg2rg.models import DEFAULT_MODEL, find_model
-from reg2rg.nifti import stem
 from reg2rg.report import Report
 from reg2rg.results.folder import Results, write_results
 from reg2rg.results.run_record import run_record
@@ -29,6 +28,7 @@ class ScanOptions:
     Attributes:
         masks: given region masks, as the command line takes them.
         segmenter: who draws the other masks.
+        series: of DICOM, the SeriesInstanceUID to report; None for the likeliest chest CT.
         model: a shipped model's name or a folder.
         device: auto, cpu or cuda.
         generation: how text is generated.
@@ -37,6 +37,7 @@ class ScanOptions:
 
     masks: tuple[str, ...] = ()
     segmenter: str | None = None
+    series: str | None = None
     model: str = DEFAULT_MODEL
     device: str = "auto"
     generation: GenerationSettings = field(default_factory=GenerationSettings)
@@ -82,11 +83,13 @@ def report_scans(
     are kept and the rest is done.
 
     Raises:
-        InputError: if model, device or `out` cannot be used, two scans have one name, or masks are given.
+        InputError: if model, device or `out` cannot be used, two scans have one name, or masks or a series are given.
     """
     if options.masks:
         raise InputError("--masks: given masks belong to one study; report studies with masks one by one")
-    names = [stem(source) for source in sources]
+    if options.series:
+        raise InputError("--series: a series belongs to one study; report studies with --series one by one")
+    names = [study_name(source) for source in sources]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"two studies are called {twice!r}; report them into different folders")
@@ -129,7 +132,7 @@ def make_results(source: Path, options: ScanOptions, reporter: Reporter | None =
     """
     started = time.perf_counter()
     admit = partial(admit_chest, even_others=options.even_others)
-    study = load_study(source, options.masks, options.segmenter, admit=admit)
+    study = load_study(source, options.masks, options.segmenter, series=options.series, admit=admit)
     loaded = time.perf_counter()
     reporter = reporter or Reporter.load(options.model, options.device)
     model_ready = time.perf_counter()

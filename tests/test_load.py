@@ -1,5 +1,6 @@
 """A scan becomes a canonical study, and what is drawn on the study lands on the scan's own voxels again."""
 
+import sys
 from itertools import permutations, product
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff
+from scanner import CORONAL, block, make_series, save
 
 from reg2rg import load
 from reg2rg.errors import InputError
@@ -206,7 +208,7 @@ def test_an_unknown_segmenter_is_refused_before_anything_is_read(tmp_path: Path)
 @pytest.mark.parametrize("name", ["scan.png", "scan.gz", "scan"])
 def test_other_kinds_of_files_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("no CT")
-    with pytest.raises(InputError, match=f"{name}: expected a CT as .nii or .nii.gz"):
+    with pytest.raises(InputError, match=f"{name}: expected a CT as .nii, .nii.gz or DICOM"):
         read_scan(tmp_path / name)
 
 
@@ -216,10 +218,33 @@ def test_a_missing_scan_is_refused(tmp_path: Path, name: str) -> None:
         load_study(tmp_path / name, [tmp_path])
 
 
-def test_dicom_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "slice.DCM", tmp_path / "series.zip"):
-        with pytest.raises(InputError, match=r"DICOM cannot be read yet; convert it to NIfTI"):
-            read_scan(path)
+def test_dicom_becomes_a_study_in_ras(tmp_path: Path) -> None:
+    hu = block()
+    folder = save(tmp_path / "ct", make_series(hu))
+    save(folder, make_series(block(1), CORONAL, series_uid="2.25.3"), "other")
+    native, remarks = read_scan(folder)
+    write_labels(tmp_path / "lung.nii.gz", (hu > 0).astype(np.uint8), native.affine)
+    study = load_study(folder, [f"lung={tmp_path / 'lung.nii.gz'}"])
+    assert (study.study_id, study.source) == ("ct", str(folder))
+    assert study.volume.grid.orientation == "RAS"
+    np.testing.assert_array_equal(study.volume.array, hu[::-1, ::-1])
+    np.testing.assert_array_equal(study.masks.mask("lung"), study.volume.array > 0)
+    np.testing.assert_array_equal(to_native(study, study.masks).affine, native.affine)
+    assert remarks[0] in study.warnings and "took series 2.25.2 - axial" in remarks[0]
+    other = load_study(folder, [f"lung={tmp_path / 'lung.nii.gz'}"], series="2.25.3")
+    np.testing.assert_array_equal(np.sort(other.volume.array, axis=None), np.sort(block(1), axis=None))
+
+
+def test_a_series_of_what_has_none_is_refused(tmp_path: Path) -> None:
+    path, _, _ = write_scan(tmp_path, affine_of("RAS"))
+    with pytest.raises(InputError, match=r"--series 2\.25\.1: only DICOM has series"):
+        load_study(path, [tmp_path / "masks"], series="2.25.1")
+
+
+def test_without_pydicom_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "reg2rg.dicom.read", None)
+    with pytest.raises(InputError, match=r"reading DICOM needs pydicom; pip install 'reg2rg\[dicom\]'"):
+        read_scan(save(tmp_path / "ct", make_series(block())))
 
 
 @pytest.mark.parametrize("code", [0, 1])

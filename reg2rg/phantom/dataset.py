@@ -1,6 +1,7 @@
 """Phantoms on disk, in RadGenome-ChestCT's own layout, with the truth beside it.
 
     dataset/train_preprocessed/train_1/train_1a/train_1_a_1.nii.gz       HU, RAS+
+    dataset/train_dicom/train_1_a_1/CT0001.dcm                           the same as DICOM, where asked for
     dataset/train_region_mask/seg_train_1_a_1/lung.nii.gz                one file per region
     dataset/radgenome_files/train_region_report.csv                      Volumename, Anatomy, Sentence
     dataset/multi_abnormality_labels/train_predicted_labels.csv          VolumeName and the 18 abnormalities
@@ -13,6 +14,7 @@ Study i depends on (seed, split, i) and nothing else; a study is complete once i
 """
 
 import csv
+import importlib.util
 import json
 import os
 import platform
@@ -31,6 +33,7 @@ from reg2rg.data.listing import SPLITS
 from reg2rg.data.radgenome import report_table
 from reg2rg.errors import InputError
 from reg2rg.files import check_free, staged_file, write_json
+from reg2rg.geometry import reorient
 from reg2rg.nifti import write_labels, write_volume
 from reg2rg.phantom.acquisition import SIZES
 from reg2rg.phantom.report import write_whole_report
@@ -58,6 +61,10 @@ class _Place:
         return self.root / f"{self.split}_preprocessed" / patient / f"{patient}a" / f"{self.name}.nii.gz"
 
     @property
+    def dicom(self) -> Path:
+        return self.root / f"{self.split}_dicom" / self.name
+
+    @property
     def masks(self) -> Path:
         return self.root / f"{self.split}_region_mask" / f"seg_{self.name}"
 
@@ -77,6 +84,7 @@ def write_dataset(
     split: str = "train",
     size: str = "small",
     prevalence: float = DEFAULT_PREVALENCE,
+    dicom: bool = False,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -89,6 +97,7 @@ def write_dataset(
         split: ``train`` or ``valid``; the same seed gives different studies in each.
         size: as in `make_phantom`.
         prevalence: how often each abnormality occurs.
+        dicom: write each CT as a DICOM series, too, axial from the feet up.
         workers: processes; None for one per core. The files do not depend on it.
         progress: called with (studies done, count) after each.
 
@@ -97,14 +106,16 @@ def write_dataset(
     """
     out = Path(out)
     _check(out, count, seed, split, size, prevalence, workers)
+    if dicom and importlib.util.find_spec("pydicom") is None:
+        raise InputError("--dicom: writing DICOM needs pydicom; pip install 'reg2rg[dicom]'")
     root = out / "dataset"
     _write_settings(root, {"seed": seed, "split": split, "size": size, "prevalence": prevalence}, count)
     places = [_Place(root, split, number) for number in range(1, count + 1)]
-    missing = [place for place in places if not place.truth.is_file()]
+    missing = [place for place in places if not place.truth.is_file() or (dicom and not place.dicom.is_dir())]
     done = count - len(missing)
     if progress is not None:
         progress(done, count)
-    for finished, _ in enumerate(_write_studies(missing, seed, size, prevalence, workers), done + 1):
+    for finished, _ in enumerate(_write_studies(missing, seed, size, prevalence, dicom, workers), done + 1):
         if progress is not None:
             progress(finished, count)
     _write_tables(root, split, places)
@@ -121,16 +132,16 @@ def study_seed(seed: int, split: str, number: int) -> int:
 
 
 def _write_studies(
-    places: list[_Place], seed: int, size: str, prevalence: float, workers: int | None
+    places: list[_Place], seed: int, size: str, prevalence: float, dicom: bool, workers: int | None
 ) -> Iterator[None]:
     workers = min(workers or os.cpu_count() or 1, len(places))
     if workers <= 1:
         for place in places:
-            _write_study(place, seed, size, prevalence)
+            _write_study(place, seed, size, prevalence, dicom)
             yield
         return
     with worker_pool(workers) as pool:
-        tasks = [pool.submit(_write_study, place, seed, size, prevalence) for place in places]
+        tasks = [pool.submit(_write_study, place, seed, size, prevalence, dicom) for place in places]
         try:
             for task in as_completed(tasks):
                 task.result()
@@ -140,13 +151,17 @@ def _write_studies(
             raise
 
 
-def _write_study(place: _Place, seed: int, size: str, prevalence: float) -> None:
+def _write_study(place: _Place, seed: int, size: str, prevalence: float, dicom: bool) -> None:
     phantom = make_phantom(study_seed(seed, place.split, place.number), size, prevalence)
     affine = phantom.study.volume.affine
     for region in phantom.study.masks.present:
         write_labels(place.masks / f"{region}.nii.gz", phantom.study.masks.mask(region).astype(np.uint8), affine)
     write_labels(place.lesions, phantom.lesions, affine)
     write_volume(place.volume, phantom.study.volume)
+    if dicom:
+        from reg2rg.phantom.dicom import write_dicom_series
+
+        write_dicom_series(place.dicom, reorient(phantom.study.volume, "LPS"), phantom.seed, place.name)
     write_json(place.truth, _truth(place, phantom))
 
 

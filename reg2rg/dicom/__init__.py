@@ -1,0 +1,1 @@
+"""DICOM in: files to series, the chest CT among them, its slices to one volume."""
