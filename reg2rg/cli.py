@@ -145,11 +145,17 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="score regions only where the prediction names them too, as the authors do; else they count as missed",
     )
-    evaluate.add_argument("--compare", type=Path, metavar="FILE", help="another model's file for the same studies")
+    evaluate.add_argument(
+        "--compare", type=Path, metavar="FILE", help="another model's file for the same studies, in any order"
+    )
     evaluate.add_argument("--control", type=Path, metavar="FILE", help="the same pipeline's file, made without images")
     evaluate.add_argument("--labels", type=Path, metavar="FILE", help="gold labels of the references, CT-RATE's format")
     evaluate.add_argument(
         "--labeler", help="who labels texts: rules, radbert:DIR or none (default: the labels of the file, else rules)"
+    )
+    evaluate.epilog = (
+        "Each metric is given as its mean over reports; overall is one figure for the whole file: BLEU of all reports "
+        "as one text, the median of resampled means of ROUGE, the mean of METEOR. See docs/EVALUATION.md."
     )
     _add_force(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
@@ -363,7 +369,9 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     if args.out is not None:
         check_free(args.out, args.force)
-    metrics = tuple(name.strip() for name in args.metrics.split(",")) if args.metrics else TEXT_METRICS
+    metrics = TEXT_METRICS
+    if args.metrics is not None:
+        metrics = tuple(name.strip() for name in args.metrics.split(",") if name.strip())
     settings = EvaluationSettings(args.recipe, metrics, args.only_common, args.labeler, args.labels)
     table = read_reports(args.file)
     others = [None if path is None else read_reports(path) for path in (args.compare, args.control)]

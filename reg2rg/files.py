@@ -44,9 +44,6 @@ def staged_folder(out: Path, force: bool = False) -> Iterator[Path]:
     """
     check_free(out, force)
     stays = _cannot_be_renamed(out)
-    if stays and any(out.iterdir()):
-        raise InputError(f"{out}: a current or mounted folder that is not empty is not replaced; choose one inside it")
-    _check_replaceable(out, out)
     staging = _beside(out / "content" if stays else out, make_folder=True)
     try:
         with _full_disk_said(out):
@@ -81,13 +78,23 @@ def staged_file(out: Path) -> Iterator[Path]:
 
 
 def check_free(out: Path, force: bool = False) -> None:
-    """Raises InputError now, before the work, if `out` could not be written as a folder at its end."""
+    """Raises InputError now, before the work, if `out` could not be written or replaced as a folder at its end."""
+    check_writable(out)
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not force:
+        raise InputError(f"{out}: the folder is not empty; choose another --out, or add --force to replace it")
+    if _cannot_be_renamed(out):
+        raise InputError(f"{out}: a current or mounted folder that is not empty is not replaced; choose one inside it")
+    _check_replaceable(out, out)
+
+
+def check_writable(out: Path) -> None:
+    """Raises InputError if `out` is no folder into which files can be written; it may hold others."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: expected a folder to write into, found a file; choose another --out")
     if out.is_symlink() and not out.exists():
         raise InputError(f"{out}: a link that leads nowhere; remove it, or choose another --out")
-    if out.is_dir() and not force and any(out.iterdir()):
-        raise InputError(f"{out}: the folder is not empty; choose another --out, or add --force to replace it")
     place = out if _cannot_be_renamed(out) else next(folder for folder in out.absolute().parents if folder.exists())
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise InputError(f"{out}: cannot write there ({place} is not a writable folder); choose another --out")

@@ -1,7 +1,6 @@
 """The main job: one's own scans, each to a folder of results."""
 
 import csv
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -80,7 +79,7 @@ def report_scans(
     """Reports several scans into one folder each, named by study, and lists them in ``index.csv``.
 
     A scan that cannot be reported is listed with its problem and does not stop the others. Run again, finished scans
-    are kept and the rest is done.
+    are kept and the rest is done; with `force` they are replaced, each in its own folder.
 
     Raises:
         InputError: if model, device or `out` cannot be used, two scans have one name, or masks or a series are given.
@@ -94,25 +93,24 @@ def report_scans(
     if twice is not None:
         raise InputError(f"two studies are called {twice!r}; report them into different folders")
     if not (out / INDEX).is_file():
-        check_free(out, force)
-    elif force:
-        shutil.rmtree(out)
+        check_free(out)
     reporter = Reporter.load(options.model, options.device)
     outcomes = []
     for done, (source, name) in enumerate(zip(sources, names, strict=True), start=1):
-        outcomes.append(_outcome(source, out / name, options, reporter))
+        outcomes.append(_outcome(source, out / name, options, force, reporter))
         _write_index(out / INDEX, outcomes)
         if progress:
             progress(done, len(sources))
     return outcomes
 
 
-def _outcome(source: Path, folder: Path, options: ScanOptions, reporter: Reporter) -> Outcome:
-    if (folder / "report.json").is_file():
+def _outcome(source: Path, folder: Path, options: ScanOptions, force: bool, reporter: Reporter) -> Outcome:
+    if (folder / "report.json").is_file() and not force:
         return Outcome(source, folder.name, "kept")
     try:
+        check_free(folder, force)
         results = make_results(source, options, reporter)
-        with staged_folder(folder) as staging:
+        with staged_folder(folder, force) as staging:
             write_results(staging, results)
     except InputError as error:
         return Outcome(source, "", "failed", str(error))

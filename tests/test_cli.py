@@ -196,8 +196,15 @@ def test_several_studies_get_a_folder_each(
     assert "1 of 2 studies" in line
     assert (out / "ct" / "report.json").is_file()
     assert (out / "index.csv").read_text().count("reported") == 1
+    (out / "mine.txt").write_text("mine")
     refusal(capsys, *map(str, asked))
     assert "kept" in (out / "index.csv").read_text()
+    refusal(capsys, *map(str, asked), "--force")
+    assert "kept" not in (out / "index.csv").read_text()
+    (out / "ct" / "mine.txt").write_text("mine")
+    refusal(capsys, *map(str, asked), "--force")
+    assert "mine.txt is not of that" in (out / "index.csv").read_text()
+    assert (out / "mine.txt").read_text() == (out / "ct" / "mine.txt").read_text() == "mine"
 
 
 def test_lists(capsys: CaptureFixture[str]) -> None:

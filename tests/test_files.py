@@ -11,7 +11,7 @@ import pytest
 
 from reg2rg import files
 from reg2rg.errors import InputError
-from reg2rg.files import check_free, sha256, staged_file, staged_folder, write_json, write_record
+from reg2rg.files import check_free, check_writable, sha256, staged_file, staged_folder, write_json, write_record
 
 
 class Interrupted(BaseException):
@@ -194,7 +194,9 @@ def test_a_folder_in_use_is_refused_before_the_work(tmp_path: Path) -> None:
             refuse()
         assert str(tmp_path) in str(refused.value)
     assert tree(tmp_path) == {"old": "old"}
-    check_free(tmp_path, force=True)
+    with pytest.raises(InputError, match="old is not of that"):
+        check_free(tmp_path, force=True)
+    check_writable(tmp_path)
     check_free(tmp_path / "new" / "deep")
     assert tree(tmp_path) == {"old": "old"}, "asking creates nothing"
 

@@ -58,7 +58,9 @@ def evaluate(
     if empty is not None:
         raise InputError(f"reference {empty} is empty: give its text or leave the pair out")
     table = ReportTable("texts", tuple(map(str, range(len(references)))), tuple(references), tuple(predictions))
-    settings = EvaluationSettings(recipe, tuple(metrics or TEXT_METRICS), labeler=labeler, seed=seed)
+    settings = EvaluationSettings(
+        recipe, TEXT_METRICS if metrics is None else tuple(metrics), labeler=labeler, seed=seed
+    )
     return evaluate_table(table, settings)
 
 

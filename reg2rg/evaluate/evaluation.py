@@ -30,9 +30,9 @@ from reg2rg.evaluate.scores import (
     TextFigures,
 )
 from reg2rg.evaluate.statistics import StudySums, score_sums
-from reg2rg.evaluate.tables import ReportTable, check_same_studies
+from reg2rg.evaluate.tables import ReportTable, match_studies
 from reg2rg.evaluate.text import TEXT_METRICS, TextScores, score_texts
-from reg2rg.prompt import strip_region_text
+from reg2rg.prompt import ParsedReport, parse_report, strip_region_text
 from reg2rg.regions import REGION_NAMES
 
 GIVEN = "given"
@@ -73,7 +73,7 @@ def evaluate_table(
     Args:
         table: references and predictions.
         settings: what is computed, and how.
-        compare: predictions of another model for the same studies.
+        compare: predictions of another model for the same studies, in any order.
         control: predictions of the same pipeline without the image.
 
     Raises:
@@ -85,15 +85,13 @@ def evaluate_table(
             f"{settings.labels}: gold labels are of no use without labels of the predictions; leave out "
             "--labeler none or --labels"
         )
-    for other in (compare, control):
-        if other is not None:
-            check_same_studies(table, other)
+    others = [None if other is None else match_studies(table, other) for other in (compare, control)]
     bootstrap = Bootstrap(len(table.keys), settings.seed)
     labeling = _Labeling(settings)
     ours = _Measurement(table, settings, labeling, bootstrap)
     comparisons = [
         None if other is None else _compare(ours, _Measurement(other, settings, labeling, bootstrap))
-        for other in (compare, control)
+        for other in others
     ]
     return ours.scores(*comparisons)
 
@@ -131,7 +129,7 @@ class _Measurement:
         self.parsed = table.parsed
         if settings.only_common and self.parsed is None:
             raise InputError(
-                f"{table.source}, row 2, column {table.columns[0]}: --only-common needs references with regions "
+                f"{table.source}, column {table.columns[0]}: --only-common needs references with regions "
                 "('The region 0 is NAME: ...'), found none; leave it out"
             )
         clean = strip_region_text if self.parsed else str
@@ -141,11 +139,20 @@ class _Measurement:
         self.reference_labels: Bool[np.ndarray, "study 18"] | None = None
         self.clinical_labeler, self.clinical, self.clinical_sums = self._clinical()
         self.recognition = None if self.parsed is None else count_recognition(self.parsed)
+        if self.parsed is None:
+            as_words = any(parse_report(text).findings for text in self.predictions)
+            self.left_out.append(
+                "regions and their recognition: no reference has headings ('The region 0 is NAME: ...')"
+                + ("; those of predictions are scored as words" if as_words else "")
+            )
 
     def scores(self, comparison: Comparison | None = None, control: Comparison | None = None) -> Scores:
         """All that was measured."""
         regions, distinct = self._regions()
         distinct["report"] = _distinct(self.predictions, self.references)
+        lengths = _lengths(self.references, self.predictions)
+        if lengths.empty_predictions:
+            self.left_out.append(f"distinct predicted reports: {_studies(lengths.empty_predictions)} with an empty one")
         recognition = None if self.recognition is None else self._recognition(self.recognition)
         settings = self.settings
         return Scores(
@@ -159,7 +166,7 @@ class _Measurement:
             recognition=recognition,
             regions=regions,
             distinct=distinct,
-            length=_lengths(self.references, self.predictions),
+            length=lengths,
             left_out=tuple(self.left_out),
             settings={
                 "metrics": list(settings.metrics),
@@ -181,9 +188,13 @@ class _Measurement:
     def _text(self) -> tuple[TextFigures, list[StudySums], dict[str, Float[np.ndarray, " study"]]]:
         rows = np.flatnonzero([bool(text.strip()) for text in self.references])
         if not len(rows):
-            raise InputError(f"{self.table.source}, row 2, column {self.table.columns[0]}: no reference has any text")
+            raise InputError(
+                f"{self.table.source}, column {self.table.columns[0]}: no reference has any text below its headings; "
+                "give the radiologists' reports"
+            )
         if len(rows) < len(self.references):
-            self.left_out.append(f"text scores: {len(self.references) - len(rows)} studies whose reference has no text")
+            without = _studies(len(self.references) - len(rows))
+            self.left_out.append(f"text scores: {without} whose reference has no text")
         figures, sums, scores = self._score(rows, self.references, self.predictions)
         per_report = {}
         for name, values in scores.per_report.items():
@@ -230,7 +241,9 @@ class _Measurement:
 
             reference_labels, origin = read_labels(settings.labels, table.keys), str(settings.labels)
         if reference_labels is None:
-            raise InputError(f"{table.source}, row 1: it has Pred_ labels but no GT_ labels; give --labels FILE")
+            raise InputError(
+                f"{table.source}, row 1: it has Pred_ labels but no GT_ labels; give --labels FILE or --labeler rules"
+            )
         self.reference_labels = reference_labels
         rows = np.arange(len(table.keys))
         figures, sums = self._rate_labels(labeler, str(origin), rows, reference_labels, predicted_labels)
@@ -278,7 +291,13 @@ class _Measurement:
         ratings = self._ratings(counts.rates, counts.support)
         known = ~np.isnan(counts.accuracies)
         if not known.all():
-            self.left_out.append(f"recognition: {int((~known).sum())} studies whose reference numbers no region")
+            self.left_out.append(f"recognition: {_studies(int((~known).sum()))} whose reference numbers no region")
+        repeated = [sum(map(_repeats_a_number, reports)) for reports in zip(*self.parsed or (), strict=True)]
+        if any(repeated):
+            self.left_out.append(
+                "recognition: the second name of a region number that a report gives twice; of references "
+                f"{repeated[0]} do, of predictions {repeated[1]}"
+            )
         return RecognitionFigures(
             n=int(known.sum()),
             accuracy=float(counts.accuracies[known].mean()) if known.any() else float("nan"),
@@ -300,18 +319,16 @@ class _Measurement:
         predictions = [region_texts(prediction) for _, prediction in self.parsed]
         names = dict.fromkeys((*REGION_NAMES, *(name for texts in references for name in texts)))
         regions, distinct = {}, {}
+        without_text, silent = Counter[str](), Counter[str]()
         for name in names:
             reference = [texts.get(name, "") for texts in references]
             prediction = [texts.get(name, "") for texts in predictions]
-            without_text = sum(name in texts and not texts[name] for texts in references)
-            if without_text:
-                self.left_out.append(f"{name}: {without_text} studies whose reference names it without a text")
+            without_text[name] = sum(name in texts and not texts[name] for texts in references)
             rows = np.flatnonzero([bool(text) for text in reference])
             if self.settings.only_common:
-                silent = np.array([name not in predictions[row] for row in rows], bool)
-                rows = rows[~silent]
-                if silent.any():
-                    self.left_out.append(f"{name}: {silent.sum()} studies whose prediction lacks it (--only-common)")
+                named = np.array([name in predictions[row] for row in rows], bool)
+                silent[name] = int((~named).sum())
+                rows = rows[named]
             if not len(rows):
                 continue
             regions[name] = RegionFigures(
@@ -321,6 +338,13 @@ class _Measurement:
                 clinical=self._region_clinical(rows, reference, prediction),
             )
             distinct[name] = _distinct(prediction, reference)
+        for reason, counts in (
+            ("references name them without a text", without_text),
+            ("predictions lack them (--only-common)", silent),
+        ):
+            if counts.total():
+                listed = ", ".join(f"{name} {_studies(count)}" for name, count in counts.items() if count)
+                self.left_out.append(f"regions, where {reason}: {listed}")
         return regions, distinct
 
     def _region_clinical(
@@ -353,6 +377,15 @@ def _compare(ours: _Measurement, theirs: _Measurement) -> Comparison:
     for first, second in zip(ours.comparable(), theirs.comparable(), strict=True):
         differences |= ours.bootstrap.compare(first, second)
     return Comparison(theirs.scores(), differences)
+
+
+def _studies(count: int) -> str:
+    return f"{count} {'study' if count == 1 else 'studies'}"
+
+
+def _repeats_a_number(report: ParsedReport) -> bool:
+    numbers = [finding.index for finding in report.findings]
+    return len(set(numbers)) < len(numbers)
 
 
 def _spread(sums: StudySums, rows: Int[np.ndarray, " pair"], num_studies: int) -> StudySums:

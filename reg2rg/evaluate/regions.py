@@ -72,17 +72,18 @@ class RecognitionCounts:
 
 
 def count_recognition(reports: Sequence[tuple[ParsedReport, ParsedReport]]) -> RecognitionCounts:
-    """Compares the names of regions in each reference and prediction, number by number."""
+    """Compares the names of regions in each reference and prediction, number by number.
+
+    Of a number that a report gives twice the first name counts; in the prediction the second one is a surplus region.
+    """
     hits, predicted, referenced = ([Counter[str]() for _ in reports] for _ in range(3))
     swaps = Counter[tuple[str, str]]()
     for study, (reference, prediction) in enumerate(reports):
-        answers: dict[int, str] = {}
+        answers = _numbered_names(prediction)
         for finding in prediction.findings:
-            name = canonical_name(finding.name)
-            answers.setdefault(finding.index, name)
-            if name:
-                predicted[study][name] += 1
-        for index, name in {finding.index: canonical_name(finding.name) for finding in reference.findings}.items():
+            if finding.name:
+                predicted[study][canonical_name(finding.name)] += 1
+        for index, name in _numbered_names(reference).items():
             referenced[study][name] += 1
             answer = answers.get(index) or NOTHING
             if answer == name:
@@ -104,6 +105,14 @@ def count_recognition(reports: Sequence[tuple[ParsedReport, ParsedReport]]) -> R
         swaps=swaps,
         invented=Counter({name: count for name, count in all_predicted.items() if name not in REGION_NAMES}),
     )
+
+
+def _numbered_names(report: ParsedReport) -> dict[int, str]:
+    """By number the first name that the report gives it."""
+    names: dict[int, str] = {}
+    for finding in report.findings:
+        names.setdefault(finding.index, canonical_name(finding.name))
+    return names
 
 
 def _table(counts: Sequence[Counter[str]], names: tuple[str, ...]) -> Float[np.ndarray, "study name"]:

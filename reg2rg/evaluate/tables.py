@@ -9,9 +9,10 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -27,6 +28,7 @@ REPORT_COLUMNS = (
     ("reference", "prediction"),
 )
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,10 @@ class ReportTable:
         if not any(with_regions):
             return None
         if not all(with_regions):
-            row = with_regions.index(False)
+            key = self.keys[with_regions.index(False)]
             raise InputError(
-                f"{self.source}, row {row + 2}, column {self.columns[0]}: the reference of {self.keys[row]} has no "
-                f"region, others have; write 'The region 0 is NAME: ...' in all references or in none"
+                f"{self.source}, column {self.columns[0]}: the reference of {key!r} has no region, others have; write "
+                "'The region 0 is NAME: ...' in all references or in none"
             )
         return pairs
 
@@ -80,10 +82,11 @@ def read_reports(path: Path) -> ReportTable:
     Raises:
         InputError: if it cannot be read, lacks a column, a key or a reference, or has a key twice.
     """
-    columns, rows = _read_json_lines(path) if path.suffix.lower() in _JSON_LINES else _read_csv(path)
+    columns, rows = read_cells(path)
     key_column = next((name for name in KEY_COLUMNS if name in columns), None)
     if key_column is None:
-        raise InputError(f"{path}, row 1: expected the column AccNum, found {_listed(columns)}; name each study")
+        advice = _renaming(KEY_COLUMNS, columns) or "; give each study a name in it"
+        raise InputError(f"{path}, row 1: expected the column AccNum, found {_listed(columns)}{advice}")
     report_columns = _report_columns(path, columns)
     if not rows:
         raise InputError(f"{path}: expected at least one row of reports below the header, found none")
@@ -92,12 +95,12 @@ def read_reports(path: Path) -> ReportTable:
         key = row[key_column].strip()
         if not key:
             raise InputError(f"{path}, row {number}, column {key_column}: the cell is empty; name each study")
-        if key in seen:
+        if study_name(key) in seen:
             raise InputError(
-                f"{path}, row {number}, column {key_column}: {key!r} is in row {seen[key]} already; "
+                f"{path}, row {number}, column {key_column}: {key!r} is in row {seen[study_name(key)]} already; "
                 "keep one row per study"
             )
-        seen[key] = number
+        seen[study_name(key)] = number
         if not row[report_columns[0]].strip():
             raise InputError(
                 f"{path}, row {number}, column {report_columns[0]}: the reference of {key!r} is empty; "
@@ -105,7 +108,7 @@ def read_reports(path: Path) -> ReportTable:
             )
     return ReportTable(
         source=str(path),
-        keys=tuple(seen),
+        keys=tuple(row[key_column].strip() for _, row in rows),
         references=tuple(row[report_columns[0]] for _, row in rows),
         predictions=tuple(row[report_columns[1]] for _, row in rows),
         columns=report_columns,
@@ -114,41 +117,98 @@ def read_reports(path: Path) -> ReportTable:
     )
 
 
-def check_same_studies(first: ReportTable, second: ReportTable) -> None:
-    """Raises InputError unless both tables have the same studies in the same order, with the same references."""
-    for row, (one, other) in enumerate(zip(first.keys, second.keys, strict=False)):
-        if one != other:
+def match_studies(first: ReportTable, second: ReportTable) -> ReportTable:
+    """The second table with its studies in the order of the first, matched by name.
+
+    Raises:
+        InputError: unless both have the same studies with the same references.
+    """
+    places = {study_name(key): place for place, key in enumerate(second.keys)}
+    known = {study_name(key) for key in first.keys}
+    missing = [key for key in first.keys if study_name(key) not in places]
+    surplus = [key for key in second.keys if study_name(key) not in known]
+    for keys, verb, total in ((missing, "lacks", len(first.keys)), (surplus, "alone has", len(second.keys))):
+        if keys:
             raise InputError(
-                f"{second.source}, row {row + 2}, column AccNum: {other!r}, but {first.source} has {one!r} there; "
-                "both files must hold the same studies in the same order"
+                f"{second.source}: it {verb} {keys[0]!r} ({len(keys)} of {total} studies), compared with "
+                f"{first.source}; keep the same studies in both files"
             )
-    if len(first.keys) != len(second.keys):
-        shorter, longer = sorted((first, second), key=lambda table: len(table.keys))
-        raise InputError(
-            f"{shorter.source}, row {len(shorter.keys) + 2}, column AccNum: {longer.keys[len(shorter.keys)]!r} is "
-            f"missing, which {longer.source} has; both files must hold the same studies in the same order"
-        )
-    for row, (one, other) in enumerate(zip(first.references, second.references, strict=True)):
+    order = [places[study_name(key)] for key in first.keys]
+    matched = replace(
+        second,
+        keys=first.keys,
+        references=tuple(second.references[place] for place in order),
+        predictions=tuple(second.predictions[place] for place in order),
+        reference_labels=None if second.reference_labels is None else second.reference_labels[order],
+        predicted_labels=None if second.predicted_labels is None else second.predicted_labels[order],
+    )
+    for key, one, other in zip(first.keys, first.references, matched.references, strict=True):
         if " ".join(one.split()) != " ".join(other.split()):
             raise InputError(
-                f"{second.source}, row {row + 2}, column {second.columns[0]}: the reference of {first.keys[row]!r} is "
-                f"not that of {first.source}; figures on different references do not compare"
+                f"{second.source}, column {second.columns[0]}: the reference of {key!r} is not that of "
+                f"{first.source}; figures on different references do not compare, give both files the same references"
             )
+    return matched
+
+
+def study_name(key: str) -> str:
+    """A study's name as it is matched: files of volumes go by their names with or without the ending.
+
+    >>> study_name("valid_1_a_1.nii.gz"), study_name("1334")
+    ('valid_1_a_1', '1334')
+    """
+    return key.removesuffix(".nii.gz").removesuffix(".nii")
 
 
 Row = tuple[int, dict[str, str]]
 """A row's number, and its cells by column."""
 
 
+def read_cells(path: Path) -> tuple[list[str], list[Row]]:
+    """The columns and the rows of a CSV file, or of JSON lines.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    return _read_json_lines(path) if path.suffix.lower() in _JSON_LINES else _read_csv(path)
+
+
+def require_columns(path: Path, expected: Sequence[str], columns: Sequence[str]) -> None:
+    """Raises InputError if a column is missing."""
+    missing = [name for name in expected if name not in columns]
+    if missing:
+        advice = _renaming(missing, columns) or "; add it"
+        raise InputError(f"{path}, row 1: the column {missing[0]} is missing, found {_listed(columns)}{advice}")
+
+
 def _report_columns(path: Path, columns: Sequence[str]) -> tuple[str, str]:
-    for reference, prediction in REPORT_COLUMNS:
-        if reference in columns and prediction in columns:
-            return reference, prediction
-        if reference in columns or prediction in columns:
-            missing = prediction if reference in columns else reference
-            raise InputError(f"{path}, row 1: the column {missing} is missing; found {_listed(columns)}")
+    complete = [pair for pair in REPORT_COLUMNS if set(pair) <= set(columns)]
+    if len(complete) > 1:
+        both = " as well as ".join(" and ".join(pair) for pair in complete)
+        raise InputError(f"{path}, row 1: it has the columns {both}; remove or rename those that are not to be scored")
+    if complete:
+        return complete[0]
+    for pair in REPORT_COLUMNS:
+        if set(pair) & set(columns):
+            require_columns(path, pair, columns)
     expected = " or ".join(f"{reference} and {prediction}" for reference, prediction in REPORT_COLUMNS)
-    raise InputError(f"{path}, row 1: expected the columns {expected}, found {_listed(columns)}")
+    advice = _renaming([name for pair in REPORT_COLUMNS for name in pair], columns) or "; rename those with the reports"
+    raise InputError(f"{path}, row 1: expected the columns {expected}, found {_listed(columns)}{advice}")
+
+
+def _renaming(expected: Sequence[str], columns: Sequence[str]) -> str:
+    """What to rename where columns differ from those expected in nothing but capitals, blanks and signs.
+
+    >>> _renaming(["AccNum", "reference"], ["acc_num", "Reference", "age"])
+    '; rename acc_num to AccNum, Reference to reference'
+    """
+    found = {_letters(name): name for name in columns}
+    pairs = [f"{found[_letters(name)]} to {name}" for name in expected if _letters(name) in found]
+    return f"; rename {', '.join(pairs[:3])}" if pairs else ""
+
+
+def _letters(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
 
 
 def _listed(columns: Sequence[str]) -> str:
@@ -160,17 +220,23 @@ def _labels(
 ) -> Bool[np.ndarray, "study 18"] | None:
     names = [prefix + name for name in ABNORMALITY_NAMES]
     missing = [name for name in names if name not in columns]
-    if len(missing) == len(names):
+    advice = _renaming(missing, columns)
+    if len(missing) == len(names) and not advice:
         return None
     if missing:
-        raise InputError(f"{path}, row 1: the column {missing[0]} is missing; give all 18 {prefix} labels or none")
+        raise InputError(
+            f"{path}, row 1: the column {missing[0]} is missing{advice}; give all 18 {prefix} labels or none"
+        )
     values = {"0": False, "0.0": False, "False": False, "1": True, "1.0": True, "True": True}
     labels = np.zeros((len(rows), len(names)), bool)
     for place, (number, row) in enumerate(rows):
         for column, name in enumerate(names):
             cell = row[name].strip()
             if cell not in values:
-                raise InputError(f"{path}, row {number}, column {name}: expected 0 or 1, found {cell!r}")
+                raise InputError(
+                    f"{path}, row {number}, column {name}: expected 0 or 1, found {cell!r}; give every study a label, "
+                    f"or remove the {prefix} labels"
+                )
             labels[place, column] = values[cell]
     return labels
 
@@ -189,16 +255,22 @@ def _read_text(path: Path) -> str:
 def _read_csv(path: Path) -> tuple[list[str], list[Row]]:
     text = _read_text(path)
     if "\0" in text:
-        raise InputError(f"{path}, row {text[: text.index(chr(0))].count(chr(10)) + 1}: not a CSV text in UTF-8")
+        row = text[: text.index(chr(0))].count(chr(10)) + 1
+        raise InputError(f"{path}, row {row}: not a CSV text in UTF-8; export it as one")
     usual_limit = csv.field_size_limit(len(text) + 1)
     try:
         lines = list(_numbered(path, csv.reader(io.StringIO(text, newline=""))))
     finally:
         csv.field_size_limit(usual_limit)
     columns = [name.strip() for name in lines[0][1]]
+    separator = next((sign for sign in _SEPARATORS if len(columns) == 1 and sign in columns[0]), None)
+    if separator:
+        raise InputError(
+            f"{path}, row 1: the cells are separated by {_SEPARATORS[separator]}; export it with commas between them"
+        )
     repeated = next((name for name in columns if name and columns.count(name) > 1), None)
     if repeated:
-        raise InputError(f"{path}, row 1: the column {repeated} is there twice")
+        raise InputError(f"{path}, row 1: the column {repeated} is there twice; remove or rename one")
     rows = []
     for number, cells in lines[1:]:
         if len(cells) != len(columns):
@@ -222,23 +294,47 @@ def _numbered(path: Path, reader: Iterator[list[str]]) -> Iterator[tuple[int, li
 
 
 def _read_json_lines(path: Path) -> tuple[list[str], list[Row]]:
+    text = _read_text(path)
+    if text.lstrip().startswith("["):
+        raise InputError(
+            f"{path}: expected one JSON object per line, found a JSON list; write each object on a line of its own"
+        )
     rows: list[Row] = []
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}, row {number}: expected one JSON object per line ({error})") from error
+            place = (
+                f", character {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else f": {error}"
+            )
+            raise InputError(
+                f"{path}, row {number}{place}; write one JSON object per line, with nothing else on it"
+            ) from error
         if not isinstance(record, dict):
-            raise InputError(f"{path}, row {number}: expected a JSON object, found {line.strip()[:40]}")
-        cells = {name: "" if value is None else str(value) for name, value in record.items()}
-        if rows and cells.keys() != rows[0][1].keys():
-            odd = sorted(cells.keys() ^ rows[0][1].keys())[0]
-            raise InputError(f"{path}, row {number}, column {odd}: some rows have it, others do not")
-        rows.append((number, cells))
+            raise InputError(
+                f"{path}, row {number}: expected a JSON object, found a {type(record).__name__}; write one object per "
+                "line"
+            )
+        rows.append((number, {name: _json_cell(path, number, name, value) for name, value in record.items()}))
+        if rows[-1][1].keys() != rows[0][1].keys():
+            odd = sorted(rows[-1][1].keys() ^ rows[0][1].keys())[0]
+            raise InputError(
+                f"{path}, row {number}, column {odd}: some rows have it, others do not; give it to all, with null for "
+                "nothing"
+            )
     _check_encoding(path, rows)
-    return list(rows[0][1]), rows
+    return list(rows[0][1]) if rows else [], rows
+
+
+def _json_cell(path: Path, number: int, name: str, value: Any) -> str:
+    texts = (*KEY_COLUMNS, *(column for pair in REPORT_COLUMNS for column in pair))
+    if isinstance(value, list | dict) and name in texts:
+        raise InputError(
+            f"{path}, row {number}, column {name}: expected a text, found a {type(value).__name__}; join its parts"
+        )
+    return "" if value is None else str(value)
 
 
 def _check_encoding(path: Path, rows: Sequence[Row]) -> None:

@@ -86,12 +86,14 @@ def score_texts(
         metrics: which to compute, of `metric_names`.
 
     Raises:
-        InputError: if there is no such recipe or metric.
+        InputError: if there is no such recipe or metric, or no metric at all.
 
     >>> scores = score_texts(["No effusion."], ["No large effusion."], metrics=["ROUGE-L"])
     >>> scores.per_report["ROUGE-L"].tolist()
     [0.8]
     """
+    if not metrics:
+        raise InputError(f"expected at least one metric, got none; choose from {', '.join(metric_names())}")
     homes = dict.fromkeys(find_home(name, recipe) for name in metrics)
     pairs = Pairs(references, predictions)
     found = [_load(home)(pairs) for home in homes]

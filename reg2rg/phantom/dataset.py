@@ -32,7 +32,7 @@ from reg2rg.abnormalities import ABNORMALITY_NAMES
 from reg2rg.data.listing import SPLITS
 from reg2rg.data.radgenome import report_table
 from reg2rg.errors import InputError
-from reg2rg.files import check_free, staged_file, write_json
+from reg2rg.files import check_writable, staged_file, write_json
 from reg2rg.geometry import reorient
 from reg2rg.nifti import write_labels, write_volume
 from reg2rg.phantom.acquisition import SIZES
@@ -240,4 +240,4 @@ def _check(out: Path, count: int, seed: int, split: str, size: str, prevalence: 
         raise InputError(f"prevalence is a share from 0 to 1, got {prevalence}")
     if workers is not None and workers < 1:
         raise InputError(f"expected at least 1 worker, got {workers}")
-    check_free(out, force=True)  # a folder with other things in it will do
+    check_writable(out)

@@ -38,7 +38,10 @@ def test_a_region_without_prediction_counts_as_missed() -> None:
     }
     assert scores.regions["lung"].text.metrics["ROUGE-1"].mean == pytest.approx(1 / 3)
     assert scores.regions["heart"].text.metrics["ROUGE-1"].mean == 0.5
-    assert "thyroid: 1 studies whose reference names it without a text" in scores.left_out
+    assert scores.left_out == (
+        "regions, where references name them without a text: thyroid 1 study",
+        "distinct predicted reports: 1 study with an empty one",
+    )
     assert scores.recognition is not None
     assert scores.recognition.accuracy == pytest.approx((0.5 + 0.5 + 0) / 3)
     assert scores.recognition.invented == {"spleen": 1}
@@ -51,15 +54,30 @@ def test_only_common_regions_as_the_authors_score() -> None:
         "lung": (1, 0),
     }
     assert scores.regions["lung"].text.metrics["ROUGE-1"].mean == 1
-    assert "lung: 2 studies whose prediction lacks it (--only-common)" in scores.left_out
+    assert "regions, where predictions lack them (--only-common): heart 1 study, lung 2 studies" in scores.left_out
 
 
 def test_only_common_needs_regions() -> None:
     table = ReportTable("a.csv", ("1",), ("Clear.",), ("Clear.",))
-    with pytest.raises(
-        InputError, match=r"a\.csv, row 2, column reference: --only-common needs references with regions"
-    ):
+    with pytest.raises(InputError, match=r"a\.csv, column reference: --only-common needs references with regions"):
         evaluate_table(table, replace(TEXT_ONLY, only_common=True))
+
+
+def test_numbers_given_twice_are_said() -> None:
+    twice = "The region 0 is heart: Large. The region 0 is lung: Clear."
+    table = ReportTable("a.csv", ("1", "2"), (twice, "The region 0 is lung: Clear."), (twice, twice))
+    scores = evaluate_table(table, TEXT_ONLY)
+    assert scores.left_out == (
+        "recognition: the second name of a region number that a report gives twice; of references 1 do, of "
+        "predictions 2",
+    )
+
+
+def test_texts_without_headings_have_no_regions_and_this_is_said() -> None:
+    reason = "regions and their recognition: no reference has headings ('The region 0 is NAME: ...')"
+    assert evaluate(["Clear."], ["Dense."], ["ROUGE-1"]).left_out == (reason,)
+    headed = evaluate(["Clear."], ["The region 0 is lung: Dense."], ["ROUGE-1"])
+    assert headed.left_out == (f"{reason}; those of predictions are scored as words",)
 
 
 def test_headings_are_not_scored() -> None:
@@ -210,6 +228,31 @@ def test_the_same_seed_gives_the_same_scores() -> None:
 def test_texts_that_are_refused(references: list[str], predictions: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         evaluate(references, predictions)
+
+
+def test_no_metrics_are_refused() -> None:
+    with pytest.raises(InputError, match=r"expected at least one metric, got none; choose from BLEU-1, .*METEOR"):
+        evaluate(["a"], ["a"], [])
+
+
+def test_another_order_of_rows_compares_the_same() -> None:
+    keys, references, predictions = ("1", "2", "3"), ("a b", "c d", "e f"), ("a", "c d", "x")
+    table = ReportTable("a.csv", keys, references, references)
+    other = ReportTable("b.csv", keys, references, predictions)
+    turned = ReportTable("b.csv", keys[::-1], references[::-1], predictions[::-1])
+    first, second = (evaluate_table(table, TEXT_ONLY, compare=each, control=each).to_json() for each in (other, turned))
+    assert first == second
+
+
+def test_one_study_has_no_intervals_but_exact_ones() -> None:
+    scores = evaluate(["Heart is enlarged. No nodule."], ["Heart is enlarged."], ["ROUGE-1", "BLEU-1"], labeler="rules")
+    assert {figure.ci95 for figure in scores.text.metrics.values()} == {None}
+    assert {figure.ci95 for figure in scores.text.overall.values()} == {None}
+    assert scores.clinical is not None
+    assert scores.clinical.micro.f1_ci95 is None
+    cardiomegaly = scores.clinical.per_abnormality["Cardiomegaly"]
+    assert (cardiomegaly.recall, cardiomegaly.recall_ci95) == (1, (0.025, 1.0))
+    jsonschema.validate(scores.to_json(), scores_schema())
 
 
 def test_examples() -> None:

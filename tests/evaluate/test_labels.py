@@ -43,8 +43,12 @@ def test_plain_ids_and_decimals_are_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([{"VolumeName": "a", "Emphysema": "1"}], "Medical material is not in"),
+        (
+            [{"VolumeName": "a", "Emphysema": "1"}],
+            "row 1: the column Medical material is missing, found VolumeName, Emphysema; add it",
+        ),
         ([row("a", column="Study")], "VolumeName or AccNum"),
+        ([{"VolumeName;Emphysema": "a;1"}], "row 1: the cells are separated by semicolons"),
         ([row("b")], r"no labels for a \(1 of 1"),
         ([row("a"), row("a", "Emphysema")], "row 3: a occurs a second time"),
         ([row("a") | {"Emphysema": "yes"}], "row 2, column Emphysema: expected 0 or 1, found yes"),
@@ -78,7 +82,7 @@ def test_inferred_labels_are_read_as_they_are(tmp_path: Path) -> None:
 def test_files_without_labels_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "label_inferred.csv", [inferred("7")])
     path.write_text(path.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
-    with pytest.raises(InputError, match="expected a row per study, found none"):
+    with pytest.raises(InputError, match="expected a row per study below the header, found none"):
         read_inferred_labels(path)
     with pytest.raises(InputError, match="cannot read it"):
         read_inferred_labels(tmp_path / "nowhere.csv")

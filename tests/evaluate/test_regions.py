@@ -64,6 +64,8 @@ def test_a_number_given_twice_counts_once_as_right() -> None:
     assert counts.accuracies.tolist() == [0]
     rates = dict(zip(counts.rates.names, score_sums(counts.rates), strict=True))
     assert (rates["micro precision"], rates["lung precision"]) == (0, 0)
+    copied = count_recognition([(prediction, prediction)])
+    assert copied.accuracies.tolist() == [1]
 
 
 def test_rates() -> None:

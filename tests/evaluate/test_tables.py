@@ -7,7 +7,7 @@ import pytest
 
 from reg2rg.abnormalities import ABNORMALITY_NAMES
 from reg2rg.errors import InputError
-from reg2rg.evaluate.tables import check_same_studies, read_reports
+from reg2rg.evaluate.tables import ReportTable, match_studies, read_reports
 
 GOOD = "AccNum,GT_combined_report,Pred_combined_report\n1,Clear.,Dense.\n2,Large.,\n"
 
@@ -56,6 +56,11 @@ def test_labels(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace(",1", ",2", 1))
     with pytest.raises(InputError, match="row 2, column GT_Emphysema: expected 0 or 1, found '2'"):
         read_reports(path)
+    path.write_text(path.read_text().replace("GT_", "gt_"))
+    with pytest.raises(
+        InputError, match="GT_Medical material is missing; rename gt_Medical material to GT_Medical mat"
+    ):
+        read_reports(path)
     path.write_text(f"AccNum,reference,prediction,{','.join(names[1:])}\n7,a,b,{','.join(cells[1:])}\n")
     with pytest.raises(InputError, match="row 1: the column GT_Medical material is missing"):
         read_reports(path)
@@ -74,6 +79,22 @@ HEADER = "AccNum,GT_combined_report,Pred_combined_report\n"
         (b"AccNum,text\n1,a\n", "row 1: expected the columns GT_combined_report and Pred_combined_report or"),
         (b"AccNum,GT_combined_report\n1,a\n", "row 1: the column Pred_combined_report is missing"),
         (b"AccNum,Pred_whole_report\n1,a\n", "row 1: the column GT_whole_report is missing"),
+        (
+            b"AccNum;reference;prediction\n1;a;b\n",
+            "row 1: the cells are separated by semicolons; export it with commas",
+        ),
+        (b"AccNum\treference\tprediction\n1\ta, b\tb\n", "row 1: the cells are separated by tabs"),
+        (b"accnum,reference,prediction\n1,a,b\n", "found accnum, reference, prediction; rename accnum to AccNum"),
+        (b"AccNum,Reference,Prediction\n1,a,b\n", "; rename Reference to reference, Prediction to prediction"),
+        (
+            b"AccNum,reference,Prediction\n1,a,b\n",
+            "column prediction is missing, found AccNum, reference, Prediction; re",
+        ),
+        (
+            b"AccNum,GT_combined_report,Pred_combined_report,reference,prediction\n1,a,b,c,d\n",
+            "the columns GT_combined_report and Pred_combined_report as well as reference and prediction; remove or",
+        ),
+        (HEADER.encode() + b"a,a,b\na.nii.gz,a,b\n", "row 3, column AccNum: 'a.nii.gz' is in row 2 already"),
         (b"AccNum,AccNum,reference,prediction\n1,1,a,b\n", "row 1: the column AccNum is there twice"),
         (HEADER.encode() + b"1,a,b\n ,a,b\n", "row 3, column AccNum: the cell is empty"),
         (HEADER.encode() + b"1,a,b\n2,a,b\n1,c,d\n", "row 4, column AccNum: '1' is in row 2 already"),
@@ -98,8 +119,13 @@ def test_refusals(tmp_path: Path, content: bytes, message: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["{"], "row 1: expected one JSON object per line"),
-        (["[1]"], "row 1: expected a JSON object, found [1]"),
+        (["", "{"], "row 2, character 2: Expecting property name enclosed in double quotes; write one JSON object per"),
+        (["[", "{}]"], "expected one JSON object per line, found a JSON list; write each object on a line of its own"),
+        (["1"], "row 1: expected a JSON object, found a int; write one object per line"),
+        (
+            ['{"AccNum": 1, "reference": "a", "prediction": ["b", "c"]}'],
+            "column prediction: expected a text, found a list",
+        ),
         (
             ['{"AccNum": 1, "reference": "a", "prediction": "b"}', '{"AccNum": 2, "reference": "a"}'],
             "row 2, column pred",
@@ -127,25 +153,35 @@ def test_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("1,Clear.,x\n3,Large.,y\n", "row 3, column AccNum: '3', but"),
-        ("1,Clear.,x\n", "row 3, column AccNum: '2' is missing"),
-        ("1,Clear.,x\n2,Large.,y\n9,Small.,z\n", "row 4, column AccNum: '9' is missing"),
-        ("1,Clear.,x\n2,Huge.,y\n", "row 3, column GT_combined_report: the reference of '2' is not that of"),
+        ("1,Clear.,x\n3,Large.,y\n", "b.csv: it lacks '2' (1 of 2 studies), compared with"),
+        ("1,Clear.,x\n", "b.csv: it lacks '2' (1 of 2 studies)"),
+        ("1,Clear.,x\n2,Large.,y\n9,Small.,z\n", "b.csv: it alone has '9' (1 of 3 studies)"),
+        ("2,Huge.,y\n1,Clear.,x\n", "column GT_combined_report: the reference of '2' is not that of"),
     ],
 )
 def test_two_files_that_do_not_belong_together(tmp_path: Path, rows: str, message: str) -> None:
     (tmp_path / "a.csv").write_text(GOOD)
     (tmp_path / "b.csv").write_text(HEADER + rows)
-    first, second = read_reports(tmp_path / "a.csv"), read_reports(tmp_path / "b.csv")
-    check_same_studies(first, first)
     with pytest.raises(InputError) as error:
-        check_same_studies(first, second)
+        match_studies(read_reports(tmp_path / "a.csv"), read_reports(tmp_path / "b.csv"))
     assert message in str(error.value)
+
+
+def test_studies_are_matched_by_name_in_any_order(tmp_path: Path) -> None:
+    first = ReportTable("a.csv", ("1.nii.gz", "2"), ("Clear.", "Large."), ("x", "y"))
+    labels = np.zeros((2, 18), bool)
+    labels[0, 3] = True  # of study 2
+    second = ReportTable("b.csv", ("2", "1"), ("Large. ", "Clear."), ("b", "a"), predicted_labels=labels)
+    matched = match_studies(first, second)
+    assert (matched.keys, matched.predictions, matched.references) == (first.keys, ("a", "b"), ("Clear.", "Large. "))
+    assert matched.predicted_labels is not None
+    assert np.argwhere(matched.predicted_labels).tolist() == [[1, 3]]
+    assert matched.reference_labels is None
 
 
 def test_regions_in_some_references_only(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(HEADER + "1,The region 0 is lung: Clear.,x\n2,Clear.,y\n")
-    with pytest.raises(InputError, match="row 3, column GT_combined_report: the reference of 2 has no region"):
+    with pytest.raises(InputError, match="column GT_combined_report: the reference of '2' has no region"):
         _ = read_reports(tmp_path / "a.csv").parsed
 
 
