@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from reg2rg.evaluate.scores import (
     RecognitionFigures,
     RegionFigures,
     Scores,
+    StudyLabels,
     Swap,
     TextFigure,
     TextFigures,
@@ -136,9 +137,11 @@ class _Measurement:
         self.references = [clean(text) for text in table.references]
         self.predictions = [clean(text) for text in table.predictions]
         self.text, self.text_sums, self.per_report = self._text()
-        self.reference_labels: Bool[np.ndarray, "study 18"] | None = None
+        self.labels: StudyLabels | None = None
         self.clinical_labeler, self.clinical, self.clinical_sums = self._clinical()
         self.recognition = None if self.parsed is None else count_recognition(self.parsed)
+        self.region_sums: list[StudySums] = []
+        self.regions, self.distinct = self._regions()
         if self.parsed is None:
             as_words = any(parse_report(text).findings for text in self.predictions)
             self.left_out.append(
@@ -148,8 +151,7 @@ class _Measurement:
 
     def scores(self, comparison: Comparison | None = None, control: Comparison | None = None) -> Scores:
         """All that was measured."""
-        regions, distinct = self._regions()
-        distinct["report"] = _distinct(self.predictions, self.references)
+        distinct = {**self.distinct, "report": _distinct(self.predictions, self.references)}
         lengths = _lengths(self.references, self.predictions)
         if lengths.empty_predictions:
             self.left_out.append(f"distinct predicted reports: {_studies(lengths.empty_predictions)} with an empty one")
@@ -162,9 +164,10 @@ class _Measurement:
             keys=self.table.keys,
             text=self.text,
             per_report=self.per_report,
+            labels=self.labels,
             clinical=self.clinical,
             recognition=recognition,
-            regions=regions,
+            regions=self.regions,
             distinct=distinct,
             length=lengths,
             left_out=tuple(self.left_out),
@@ -183,7 +186,9 @@ class _Measurement:
     def comparable(self) -> list[StudySums]:
         """What another model's measurement can be compared in."""
         recognition = [self.recognition.accuracy] if self.recognition else []
-        return [*self.text_sums, *([self.clinical_sums] if self.clinical_sums else []), *recognition]
+        # With --only-common each model's predictions choose the pairs: figures on different pairs do not compare.
+        regions = [] if self.settings.only_common else self.region_sums
+        return [*self.text_sums, *([self.clinical_sums] if self.clinical_sums else []), *recognition, *regions]
 
     def _text(self) -> tuple[TextFigures, list[StudySums], dict[str, Float[np.ndarray, " study"]]]:
         rows = np.flatnonzero([bool(text.strip()) for text in self.references])
@@ -244,7 +249,7 @@ class _Measurement:
             raise InputError(
                 f"{table.source}, row 1: it has Pred_ labels but no GT_ labels; give --labels FILE or --labeler rules"
             )
-        self.reference_labels = reference_labels
+        self.labels = StudyLabels(reference_labels, predicted_labels)
         rows = np.arange(len(table.keys))
         figures, sums = self._rate_labels(labeler, str(origin), rows, reference_labels, predicted_labels)
         if figures.unsupported:
@@ -331,10 +336,12 @@ class _Measurement:
                 rows = rows[named]
             if not len(rows):
                 continue
+            figures, sums, _ = self._score(rows, reference, prediction)
+            self.region_sums.append(replace(sums[0], names=tuple(f"{name} {metric}" for metric in sums[0].names)))
             regions[name] = RegionFigures(
                 pairs=len(rows),
                 missing=sum(not prediction[row] for row in rows),
-                text=self._score(rows, reference, prediction)[0],
+                text=figures,
                 clinical=self._region_clinical(rows, reference, prediction),
             )
             distinct[name] = _distinct(prediction, reference)
@@ -364,8 +371,8 @@ def _compare(ours: _Measurement, theirs: _Measurement) -> Comparison:
             f"{theirs.table.source}: its labels come from {theirs.clinical_labeler!r}, those of {ours.table.source} "
             f"from {ours.clinical_labeler!r}; figures of two labelers do not compare, give --labeler rules for both"
         )
-    if ours.reference_labels is not None and theirs.reference_labels is not None:
-        unlike = np.argwhere(ours.reference_labels != theirs.reference_labels)
+    if ours.labels is not None and theirs.labels is not None:
+        unlike = np.argwhere(ours.labels.references != theirs.labels.references)
         if len(unlike):
             study, abnormality = unlike[0]
             raise InputError(

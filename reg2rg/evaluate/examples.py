@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reg2rg.abnormalities import ABNORMALITY_NAMES
-from reg2rg.evaluate.scores import Scores
+from reg2rg.evaluate.scores import Scores, StudyLabels
 from reg2rg.evaluate.sentences import split_sentences
 from reg2rg.evaluate.tables import ReportTable
 from reg2rg.prompt import strip_region_text
@@ -26,8 +26,8 @@ class Example:
         prediction: likewise.
         reference_spans: what the prediction lacks, in the order of the text.
         prediction_spans: what the reference lacks.
-        missed: abnormalities that only the reference has.
-        added: abnormalities that only the prediction has.
+        missed: abnormalities that only the reference has, by the labels of the evaluation; None without labels.
+        added: likewise those that only the prediction has.
     """
 
     title: str
@@ -35,8 +35,8 @@ class Example:
     prediction: str
     reference_spans: tuple[Span, ...]
     prediction_spans: tuple[Span, ...]
-    missed: tuple[str, ...]
-    added: tuple[str, ...]
+    missed: tuple[str, ...] | None
+    added: tuple[str, ...] | None
 
 
 def pick_examples(scores: Scores, table: ReportTable) -> tuple[Example, ...]:
@@ -57,22 +57,42 @@ def pick_examples(scores: Scores, table: ReportTable) -> tuple[Example, ...]:
             clean(table.references[row]),
             clean(table.predictions[row]),
             uses_rules,
+            *_findings(scores.labels, row),
         )
         for kind, rows in (("Worst", worst), ("Best", best))
         for row in rows
     )
 
 
-def _example(title: str, reference: str, prediction: str, uses_rules: bool) -> Example:
-    missed, added = _differing(reference, prediction) if uses_rules else ({}, {})
+def _findings(labels: StudyLabels | None, row: int) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """What a study's prediction misses and adds."""
+    if labels is None:
+        return None, None
+    reference, prediction = labels.references[row], labels.predictions[row]
+    missed, added = (
+        tuple(ABNORMALITY_NAMES[place] for place in np.flatnonzero(only))
+        for only in (reference & ~prediction, prediction & ~reference)
+    )
+    return missed, added
+
+
+def _example(
+    title: str,
+    reference: str,
+    prediction: str,
+    uses_rules: bool,
+    missed: tuple[str, ...] | None,
+    added: tuple[str, ...] | None,
+) -> Example:
+    of_reference, of_prediction = _differing(reference, prediction) if uses_rules else ({}, {})
     return Example(
         title,
         reference,
         prediction,
-        reference_spans=_merged(missed) if uses_rules else _unshared_sentences(reference, prediction),
-        prediction_spans=_merged(added) if uses_rules else _unshared_sentences(prediction, reference),
-        missed=tuple(missed),
-        added=tuple(added),
+        reference_spans=_merged(of_reference) if uses_rules else _unshared_sentences(reference, prediction),
+        prediction_spans=_merged(of_prediction) if uses_rules else _unshared_sentences(prediction, reference),
+        missed=missed,
+        added=added,
     )
 
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from reg2rg.evaluate.bootstrap import Difference, Interval
 
@@ -91,6 +91,14 @@ class ClinicalFigures:
     weighted: Rating
     per_abnormality: dict[str, Rating]
     unsupported: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class StudyLabels:
+    """Which of the 18 abnormalities each reference and each prediction asserts."""
+
+    references: Bool[np.ndarray, "study 18"]
+    predictions: Bool[np.ndarray, "study 18"]
 
 
 @dataclass(frozen=True)
@@ -193,7 +201,8 @@ class Scores:
         keys: what each study is called.
         text: of the whole reports.
         per_report: by metric, the score of each study; NaN where its reference has no text.
-        clinical: None without a labeler.
+        labels: what the clinical figures are counted from; None without a labeler.
+        clinical: likewise.
         recognition: None for reports without region headings; likewise `regions` is empty.
         distinct: by region, and ``report`` for whole reports.
         left_out: what has no part in the figures and why.
@@ -205,6 +214,7 @@ class Scores:
     keys: tuple[str, ...]
     text: TextFigures
     per_report: dict[str, Float[np.ndarray, " study"]]
+    labels: StudyLabels | None
     clinical: ClinicalFigures | None
     recognition: RecognitionFigures | None
     regions: dict[str, RegionFigures]

@@ -17,7 +17,7 @@ class ComparedFigure:
         name: of the figure.
         ours: its value in the file that is evaluated.
         theirs: its value in the other.
-        difference: ours less theirs; its interval is None and its p NaN where they were not computed.
+        difference: ours less theirs; without interval and p for regions scored on different pairs (--only-common).
     """
 
     group: str
@@ -52,4 +52,4 @@ def compared_figures(scores: Scores, other: Comparison) -> Iterator[ComparedFigu
         if name in theirs.regions:
             means = [texts.text.metrics[metric].mean for texts in (region, theirs.regions[name])]
             plain = Difference(means[0] - means[1], None, float("nan"))
-            yield ComparedFigure("Regions", name, means[0], means[1], plain)
+            yield ComparedFigure("Regions", name, means[0], means[1], differences.get(f"{name} {metric}", plain))

@@ -40,9 +40,21 @@ def scores_row(text: TextFigures) -> dict[str, str]:
 
 
 def study_rows(scores: Scores) -> list[dict[str, str]]:
-    """The text scores of each study; empty where its reference has no text."""
+    """The text scores of each study, empty where its reference has no text, and how many abnormalities it has.
+
+    With labels there are three columns more: abnormalities in both texts, in the prediction, in the reference.
+    """
+    counts: dict[str, list[int]] = {}
+    if scores.labels:
+        references, predictions = scores.labels.references, scores.labels.predictions
+        columns = {"hits": references & predictions, "predicted": predictions, "referenced": references}
+        counts = {name: labels.sum(axis=1).tolist() for name, labels in columns.items()}
     return [
-        {"AccNum": key, **{name: _cell(float(values[row])) for name, values in scores.per_report.items()}}
+        {
+            "AccNum": key,
+            **{name: _cell(float(values[row])) for name, values in scores.per_report.items()},
+            **{name: str(values[row]) for name, values in counts.items()},
+        }
         for row, key in enumerate(scores.keys)
     ]
 

@@ -229,26 +229,26 @@ def _distinct_table(distinct: dict[str, DistinctTexts]) -> str:
 def _examples(scores: Scores, examples: Sequence[Example]) -> str:
     metrics = [name for name in scores.text.metrics if name != "CIDEr"] or list(scores.text.metrics)
     note = f"The worst and the best reports by their mean text score: the mean of {', '.join(metrics)}."
-    if _names_findings(scores):
+    marks_findings = scores.clinical is not None and scores.clinical.labeler.startswith("rules")
+    if marks_findings:
         legend = (
             '<mark class="missed">missed</mark> words by which only the reference asserts an abnormality; '
             '<mark class="added">added</mark> by which only the prediction does.'
         )
     else:
         legend = '<mark class="unshared">marked</mark> sentences that only this text has, word for word.'
-    articles = "".join(_example(example, _names_findings(scores)) for example in examples)
+    if scores.clinical:
+        legend += " Missed and added below each title are by the labels that the figures are counted from."
+    articles = "".join(_example(example, marks_findings) for example in examples)
     return f'{_note(note)}<p class="note">{legend}</p>{articles}'
 
 
-def _names_findings(scores: Scores) -> bool:
-    """Whether the examples say which abnormalities were missed and added: the rules read them where they stand."""
-    return scores.clinical is not None and scores.clinical.labeler.startswith("rules")
-
-
-def _example(example: Example, names_findings: bool) -> str:
-    missed, added = (", ".join(names) or "none" for names in (example.missed, example.added))
-    findings = f'<p class="findings">missed: {escape(missed)} · added: {escape(added)}</p>' if names_findings else ""
-    kinds = ("missed", "added") if names_findings else ("unshared", "unshared")
+def _example(example: Example, marks_findings: bool) -> str:
+    findings = ""
+    if example.missed is not None and example.added is not None:
+        missed, added = (", ".join(names) or "none" for names in (example.missed, example.added))
+        findings = f'<p class="findings">missed: {escape(missed)} · added: {escape(added)}</p>'
+    kinds = ("missed", "added") if marks_findings else ("unshared", "unshared")
     return (
         f'<article><h3>{escape(example.title)}</h3>{findings}<div class="pair"><div><h4>Reference</h4><p>'
         f"{_marked(example.reference, example.reference_spans, kinds[0])}</p></div><div><h4>Prediction</h4><p>"

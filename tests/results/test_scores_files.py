@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import jsonschema
+import numpy as np
 import pytest
 from pytest import CaptureFixture
 from rich.console import Console
@@ -79,6 +80,8 @@ def test_tables(tmp_path: Path, predictions: Path, capsys: CaptureFixture[str]) 
     assert [row["AccNum"] for row in tables["per_study"]] == ["1", "2"]
     for name, values in scores.per_report.items():
         assert [float(row[name]) for row in tables["per_study"]] == values.tolist()
+    counts = [[row[name] for name in ("hits", "predicted", "referenced")] for row in tables["per_study"]]
+    assert counts == [["0", "0", "1"], ["0", "0", "0"]]
     rows = {row["abnormality"]: row for row in tables["abnormalities"]}
     assert list(rows)[:3] == ["micro average", "macro average", "weighted average"]
     assert len(rows) == 3 + 18
@@ -185,6 +188,12 @@ def test_the_page_names_findings_only_where_texts_were_read(table: ReportTable) 
     assert "missed: " not in unread.split("<body>")[1]
     assert 'class="missed"' not in unread
     assert "marked" in page.marked, "the legend"
+    present, absent = np.eye(2, 18, dtype=bool), np.zeros((2, 18), bool)
+    labeled = replace(table, reference_labels=present, predicted_labels=absent)
+    given, _ = read_page(evaluate_table(labeled), labeled)
+    assert "missed: Medical material · added: none" in given
+    assert "missed: Arterial wall calcification · added: none" in given
+    assert 'class="missed"' not in given
 
 
 def test_comparisons_are_shown_in_full(table: ReportTable) -> None:
@@ -201,6 +210,8 @@ def test_comparisons_are_shown_in_full(table: ReportTable) -> None:
     assert row[3:6] == ["0.2500", "1.0000", "-0.7500"]
     row = next(line.split() for line in text.splitlines() if line.startswith("micro F1"))
     assert row[2:5] == ["0.0000", "1.0000", "-1.0000"]
+    row = next(line.split() for line in text.splitlines() if line.startswith("heart") and " to " in line)
+    assert len(row) == 8, "both means, their difference, its interval, p"
     assert [figure.group for figure in compared_figures(scores, scores.comparison)] == [  # type: ignore[arg-type]
         *(["Text"] * 9), *(["Abnormalities"] * 2), "Recognition", *(["Regions"] * 2),
     ]  # fmt: skip
