@@ -14,7 +14,7 @@ from reg2rg.nifti import is_nifti, read_volume, states_orientation, stem
 from reg2rg.regions import REGION_NAMES, get_region
 from reg2rg.segment.given import MaskArgument, read_masks
 from reg2rg.segment.quality import find_doubts
-from reg2rg.segment.segmentation import Segmentation, find_segmenter
+from reg2rg.segment.segmentation import Segmentation, Segmenter, find_segmenter
 from reg2rg.volume import RegionMasks, Study, Volume
 
 _NEAR_AIR_HU = AIR_HU + 100
@@ -27,6 +27,7 @@ def load_study(
     segmenter: str | None = None,
     study_id: str | None = None,
     admit: Callable[[Volume], Sequence[str]] | None = None,
+    fallback: Segmenter | None = None,
     series: str | None = None,
 ) -> Study:
     """Reads a CT and its region masks into one canonical (RAS+) Study.
@@ -41,6 +42,7 @@ def load_study(
         segmenter: a name of `reg2rg.segment.SEGMENTERS`.
         study_id: what the study is called; by default `study_name` of the path.
         admit: looks at the canonical CT before any mask is read or drawn; gives warnings, or raises InputError.
+        fallback: draws the regions where the segmenter refuses.
         series: of DICOM, the SeriesInstanceUID to read; by default the likeliest chest CT.
 
     Raises:
@@ -56,7 +58,7 @@ def load_study(
         raise InputError(f"{path}: {error}") from error
     given = read_masks(masks, volume.grid, volume) if masks else None
     try:
-        drawn = draw(volume) if draw else None
+        drawn = _draw(volume, draw, fallback) if draw else None
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     segmentation = _fill(given, drawn)
@@ -124,6 +126,15 @@ def _read_dicom(path: Path, series: str | None) -> tuple[Volume, tuple[str, ...]
         raise InputError(f"{path}: reading DICOM needs pydicom; pip install 'reg2rg[dicom]'") from error
     scan = read_dicom(path, series)
     return scan.volume, scan.remarks
+
+
+def _draw(volume: Volume, draw: Segmenter, fallback: Segmenter | None) -> Segmentation:
+    try:
+        return draw(volume)
+    except InputError:
+        if fallback is None:
+            raise
+        return fallback(volume)
 
 
 def _fill(given: Segmentation | None, drawn: Segmentation | None) -> Segmentation:

@@ -16,6 +16,7 @@ from reg2rg.models import DEFAULT_MODEL, find_model
 from reg2rg.report import Report
 from reg2rg.results.folder import Results, write_results
 from reg2rg.results.run_record import run_record
+from reg2rg.segment.threshold import segment_without_lungs
 
 INDEX = "index.csv"
 
@@ -130,7 +131,8 @@ def make_results(source: Path, options: ScanOptions, reporter: Reporter | None =
     """
     started = time.perf_counter()
     admit = partial(admit_chest, even_others=options.even_others)
-    study = load_study(source, options.masks, options.segmenter, series=options.series, admit=admit)
+    fallback = segment_without_lungs if options.even_others else None
+    study = load_study(source, options.masks, options.segmenter, admit=admit, fallback=fallback, series=options.series)
     loaded = time.perf_counter()
     reporter = reporter or Reporter.load(options.model, options.device)
     model_ready = time.perf_counter()

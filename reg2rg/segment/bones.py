@@ -44,10 +44,22 @@ def find_bones(
     center = np.logical_or.accumulate(thorax[:, :, ::-1], axis=2)[:, :, ::-1] & ~spine_zone
     vessels = dilate(_find_vessels(hu, center, spacing_mm), _VESSEL_RIM_MM, spacing_mm)
     bones = body & _find_dense(hu, spacing_mm) & ~vessels & ~erode(center, _CENTER_RIM_MM, spacing_mm)
-    labels, sizes = components(bones)
-    bones &= (sizes * _voxel_ml(spacing_mm) >= _SMALLEST_BONE_ML)[labels]
+    bones = _without_crumbs(bones, spacing_mm)
     bones |= close(bones & spine_zone, _MARROW_GAP_MM, spacing_mm)
     return _fill_marrow(bones, spacing_mm) & ~lungs
+
+
+def find_bones_without_lungs(
+    hu: Float[np.ndarray, "x y z"], body: Bool[np.ndarray, "x y z"], spacing_mm: Spacing
+) -> Bool[np.ndarray, "x y z"]:
+    """Bones where no lungs tell the place of vessels: whatever is dense, without what is as even as blood."""
+    vessels = dilate(_find_vessels(hu, np.ones_like(body), spacing_mm), _VESSEL_RIM_MM, spacing_mm)
+    return _fill_marrow(_without_crumbs(body & _find_dense(hu, spacing_mm) & ~vessels, spacing_mm), spacing_mm)
+
+
+def _without_crumbs(bones: Bool[np.ndarray, "x y z"], spacing_mm: Spacing) -> Bool[np.ndarray, "x y z"]:
+    labels, sizes = components(bones)
+    return bones & (sizes * _voxel_ml(spacing_mm) >= _SMALLEST_BONE_ML)[labels]
 
 
 def _find_dense(hu: Float[np.ndarray, "x y z"], spacing_mm: Spacing) -> Bool[np.ndarray, "x y z"]:

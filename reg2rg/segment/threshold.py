@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Bool, Shaped, UInt16
 from scipy.ndimage import binary_dilation, binary_erosion
 
+from reg2rg.errors import InputError
 from reg2rg.regions import get_region
 from reg2rg.segment.airways import carina_slice, find_airways, find_lumen
-from reg2rg.segment.bones import BONE_HU, find_bones
+from reg2rg.segment.bones import BONE_HU, find_bones, find_bones_without_lungs
 from reg2rg.segment.mediastinum import find_mediastinum
-from reg2rg.segment.morphology import dilate, enlarge, shrink
+from reg2rg.segment.morphology import Spacing, dilate, enlarge, shrink
 from reg2rg.segment.segmentation import Segmentation
 from reg2rg.segment.spine import locate_spine
 from reg2rg.segment.thorax import (
@@ -39,6 +40,7 @@ _BORDER_TESTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 _SOURCE = "segmenter:threshold"
 _NO_TRACHEA = "no trachea was found: the region trachea and bronchie is missing, and the lungs may hold airways"
+_BONES_ONLY = "no lungs were found: of all regions only bone is drawn, by density alone"
 _ONE_LUNG = "the lungs could not be told apart, or there is one only: the mediastinum is missing"
 
 
@@ -48,9 +50,7 @@ def segment(volume: Volume) -> Segmentation:
     Raises:
         InputError: if there are no lungs of a plausible size.
     """
-    x, y, z = volume.grid.spacing_mm
-    factors = (_factor(x), _factor(y), _factor(z))
-    spacing_mm = (x * factors[0], y * factors[1], z * factors[2])
+    factors, spacing_mm = _working_grid(volume)
     hu = shrink(volume.array, factors)
     warnings = []
     air = find_air(hu)
@@ -73,8 +73,35 @@ def segment(volume: Volume) -> Segmentation:
         masks["mediastinum"] = find_mediastinum(lungs, thorax, masks["bone"], carina_slice(lumen), spine, spacing_mm)
     else:
         warnings.append(_ONE_LUNG)
+    return _segmentation(masks, volume, factors, warnings)
+
+
+def segment_without_lungs(volume: Volume) -> Segmentation:
+    """Draws the bones of a canonical (RAS+) CT in HU that holds no lungs, with a warning.
+
+    Raises:
+        InputError: if there are no bones either.
+    """
+    factors, spacing_mm = _working_grid(volume)
+    hu = shrink(volume.array, factors)
+    bones = find_bones_without_lungs(hu, find_body(find_air(hu).outside, spacing_mm), spacing_mm)
+    if not bones.any():
+        raise InputError("neither lungs nor bones were found, and so no region; give region masks (--masks)")
+    return _segmentation({"bone": bones}, volume, factors, [_BONES_ONLY])
+
+
+def _segmentation(
+    masks: dict[str, Bool[np.ndarray, "x y z"]], volume: Volume, factors: tuple[int, int, int], warnings: list[str]
+) -> Segmentation:
     drawn = RegionMasks(_draw(masks, volume.array, factors), volume.affine)
     return Segmentation(replace(drawn, sources=dict.fromkeys(drawn.present, _SOURCE)), tuple(warnings))
+
+
+def _working_grid(volume: Volume) -> tuple[tuple[int, int, int], Spacing]:
+    """How many voxels make a working voxel along each axis, and its size in mm."""
+    x, y, z = volume.grid.spacing_mm
+    factors = (_factor(x), _factor(y), _factor(z))
+    return factors, (x * factors[0], y * factors[1], z * factors[2])
 
 
 def _factor(spacing_mm: float) -> int:

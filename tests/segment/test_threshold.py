@@ -21,7 +21,7 @@ from reg2rg.phantom.organs import draw_chest
 from reg2rg.phantom.world import make_phantom
 from reg2rg.segment import airways, bones, thorax
 from reg2rg.segment.segmentation import Segmentation
-from reg2rg.segment.threshold import segment
+from reg2rg.segment.threshold import segment, segment_without_lungs
 from reg2rg.volume import Grid, RegionMasks, Study, Volume
 
 COARSE_BARS = {"lung": 0.98, "bone": 0.82, "trachea and bronchie": 0.70, "mediastinum": 0.73, "pleura": 0.72}
@@ -232,3 +232,21 @@ def test_a_real_aorta_and_a_real_heart_lie_in_and_below_the_mediastinum(shared: 
     assert mediastinum[aorta].mean() > 0.75  # 0.776: the root counts as heart, the lower end as abdomen
     assert mediastinum[heart].mean() < 0.15  # 0.117
     assert lung[aorta].mean() < 0.002 and lung[heart].mean() < 0.01  # 0.0002, 0.007
+
+
+def test_bones_are_drawn_without_lungs(coarse: Study) -> None:
+    """Below the lungs, and in no other region; what a whole chest shows there is found again."""
+    bottom = int(np.flatnonzero(coarse.masks.mask("lung").any(axis=(0, 1)))[0])
+    slab = Volume(coarse.volume.array[:, :, : max(bottom, 6)], coarse.volume.affine)
+    drawn = segment_without_lungs(slab)
+    assert drawn.masks.present == ("bone",)
+    assert drawn.warnings == ("no lungs were found: of all regions only bone is drawn, by density alone",)
+    truth = replace(coarse.masks, array=coarse.masks.array[:, :, : slab.array.shape[2]])
+    assert dice(drawn.masks, truth, "bone") > 0.7
+
+
+def test_without_lungs_and_bones_there_is_no_region() -> None:
+    water = np.full((40, 40, 40), -1000, np.int16)
+    water[10:30, 10:30] = 0
+    with pytest.raises(InputError, match=r"^neither lungs nor bones were found, and so no region; give region masks"):
+        segment_without_lungs(Volume(water, np.diag([4.0, 4.0, 4.0, 1.0])))
