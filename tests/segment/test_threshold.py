@@ -92,13 +92,13 @@ def test_regions_of_a_fine_phantom_with_other_spacing_along_z() -> None:
 
 @pytest.fixture(scope="module")
 def held_out() -> list[tuple[Study, Segmentation]]:
-    """Phantoms that no limit was chosen on, with voxels of 2.6 to 5 mm."""
-    studies = [make_phantom(seed).study for seed in (101, 102, 105)]
+    """Phantoms that nobody looked at when the limits were chosen, with voxels of 2.6 to 5 mm."""
+    studies = [make_phantom(seed).study for seed in (211, 212, 213)]
     return [(study, segment(study.volume)) for study in studies]
 
 
 def test_held_out_phantoms(held_out: list[tuple[Study, Segmentation]]) -> None:
-    """Means of 0.984, 0.892 and 0.871; of the trachea and main bronchi, since in the lungs bronchi look as vessels."""
+    """Means of 0.988, 0.874 and 0.854; of the trachea and main bronchi, since in the lungs bronchi look as vessels."""
 
     def mean_dice(region: str, outside_lungs: bool = False) -> float:
         found = []
