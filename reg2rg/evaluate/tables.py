@@ -29,6 +29,15 @@ REPORT_COLUMNS = (
 )
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_JSON_KINDS = {
+    list: "list",
+    dict: "object",
+    str: "text",
+    int: "number",
+    float: "number",
+    bool: "truth value",
+    type(None): "null",
+}
 
 
 @dataclass(frozen=True)
@@ -314,8 +323,8 @@ def _read_json_lines(path: Path) -> tuple[list[str], list[Row]]:
             ) from error
         if not isinstance(record, dict):
             raise InputError(
-                f"{path}, row {number}: expected a JSON object, found a {type(record).__name__}; write one object per "
-                "line"
+                f"{path}, row {number}: expected a JSON object, found a {_JSON_KINDS[type(record)]}; write one object "
+                "per line"
             )
         rows.append((number, {name: _json_cell(path, number, name, value) for name, value in record.items()}))
         if rows[-1][1].keys() != rows[0][1].keys():
@@ -332,7 +341,7 @@ def _json_cell(path: Path, number: int, name: str, value: Any) -> str:
     texts = (*KEY_COLUMNS, *(column for pair in REPORT_COLUMNS for column in pair))
     if isinstance(value, list | dict) and name in texts:
         raise InputError(
-            f"{path}, row {number}, column {name}: expected a text, found a {type(value).__name__}; join its parts"
+            f"{path}, row {number}, column {name}: expected a text, found a {_JSON_KINDS[type(value)]}; join its parts"
         )
     return "" if value is None else str(value)
 

@@ -121,7 +121,7 @@ def test_refusals(tmp_path: Path, content: bytes, message: str) -> None:
     [
         (["", "{"], "row 2, character 2: Expecting property name enclosed in double quotes; write one JSON object per"),
         (["[", "{}]"], "expected one JSON object per line, found a JSON list; write each object on a line of its own"),
-        (["1"], "row 1: expected a JSON object, found a int; write one object per line"),
+        (["1"], "row 1: expected a JSON object, found a number; write one object per line"),
         (
             ['{"AccNum": 1, "reference": "a", "prediction": ["b", "c"]}'],
             "column prediction: expected a text, found a list",
