@@ -16,17 +16,22 @@ from reg2rg.errors import InputError
 RECORD = "run.json"
 """The record of a run in its folder."""
 
-_MODEL_FILES = (
-    "config.json",
-    "model.safetensors",
-    "model-?????-of-?????.safetensors",
-    "model.safetensors.index.json",
+TOKENIZER_FILES = (
     "tokenizer.model",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "generation_config.json",
+)
+"""What a Hugging Face tokenizer may consist of, and what comes with it."""
+
+_MODEL_FILES = (
+    "config.json",
+    "model.safetensors",
+    "model-?????-of-?????.safetensors",
+    "model.safetensors.index.json",
+    *TOKENIZER_FILES,
 )
 """What a model's folder holds, which has no run record; it is known by the format that its config.json names."""
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from reg2rg.errors import InputError
-from reg2rg.files import check_free, staged_folder
+from reg2rg.files import TOKENIZER_FILES, check_free, staged_folder
 from reg2rg.model.build import assemble, build_model, published
 from reg2rg.model.config import LanguageConfig, Reg2RGConfig, read_json_object
 from reg2rg.model.folder import check_names, check_shapes, write_model
@@ -242,16 +242,6 @@ def _with_language(sizes: Reg2RGConfig, llm: Path) -> Reg2RGConfig:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return dataclasses.replace(sizes, language=language)
-
-
-TOKENIZER_FILES = (
-    "tokenizer.model",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "generation_config.json",
-)
 
 
 def _copy_tokenizer(llm: Path, folder: Path) -> None:
