@@ -47,9 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    """All verbs go through argparse but train: its settings are a record, which jsonargparse turns into options."""
-    if arguments[:1] == ["train"]:
-        return argparse.Namespace(verb="train", run=_train, settings=arguments[1:])
+    """All verbs go through argparse but two: their settings are a record, which jsonargparse turns into options."""
+    by_record = {"train": _train, "serve": _serve}
+    if arguments and arguments[0] in by_record:
+        return argparse.Namespace(verb=arguments[0], run=by_record[arguments[0]], settings=arguments[1:])
     return build_parser().parse_args(arguments)
 
 
@@ -123,6 +124,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_talk(phantom)
 
     verb("train", _train, "train a model: stage vision or report; see docs/TRAINING.md")
+
+    verb("serve", _serve, "take studies by DICOM and HTTP, report them, send results back; see docs/HOSPITAL.md")
 
     generate = verb("generate", _generate, "write the reports of a whole dataset into predictions.csv; resumable")
     generate.add_argument("dataset", type=Path, metavar="DATASET", help="folder holding dataset/, or a manifest CSV")
@@ -336,6 +339,19 @@ def _train(args: argparse.Namespace) -> None:
 
     train(config)
     print(f"Trained; {Path(config.out) / 'validation.json'} has the scores.")
+
+
+def _serve(args: argparse.Namespace) -> None:
+    try:
+        from reg2rg.serve.service import serve
+        from reg2rg.serve.settings import parse_settings, settings_parser
+    except ModuleNotFoundError as error:
+        raise InputError(f"the service needs {error.name}; pip install 'reg2rg[dicom,serve]'") from error
+
+    if {"-h", "--help"} & set(args.settings):
+        settings_parser().print_help()
+        return
+    serve(parse_settings(args.settings))
 
 
 def _generate(args: argparse.Namespace) -> None:

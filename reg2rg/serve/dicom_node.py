@@ -43,7 +43,9 @@ class DicomNode:
                 raise InputError(f"{_NAME} does not accept us; check the AE titles on both sides")
             raise Unreachable(f"{_NAME} does not answer")
         try:
-            accepted = {(context.abstract_syntax, context.transfer_syntax[0]) for context in association.accepted_contexts}
+            accepted = {
+                (context.abstract_syntax, context.transfer_syntax[0]) for context in association.accepted_contexts
+            }
             if not accepted >= set(kinds):
                 raise InputError(f"{_NAME} does not take all kinds of results")
             for dataset in datasets:

@@ -100,7 +100,7 @@ def _said(server: str) -> Iterator[None]:
     try:
         yield
     except requests.HTTPError as error:
-        code = error.response.status_code
+        code = error.response.status_code if error.response is not None else _FIRST_SERVER_ERROR
         if _FIRST_FINAL <= code < _FIRST_SERVER_ERROR and code not in _TEMPORARY:
             raise InputError(f"{server} refused with HTTP {code}") from error
         raise Unreachable(f"{server} answered with HTTP {code}") from error

@@ -1,7 +1,7 @@
 """The queue on disk: jobs in SQLite, safe against a kill or a power cut at any moment.
 
-Every change is one transaction in write-ahead mode with ``synchronous=FULL``: when a method has returned, what it did is
-on the disk. Several processes may use one queue.
+Every change is one transaction in write-ahead mode with ``synchronous=FULL``: when a method has returned, what it did
+is on the disk. Several processes may use one queue.
 """
 
 import secrets
@@ -246,9 +246,7 @@ class Queue:
 
     def ended_before(self, age_s: float) -> list[Job]:
         """Jobs that ended longer ago than this."""
-        return self._select(
-            "WHERE state IN (?, ?) AND changed_at < ?", State.DONE, State.FAILED, self._clock() - age_s
-        )
+        return self._select("WHERE state IN (?, ?) AND changed_at < ?", State.DONE, State.FAILED, self._clock() - age_s)
 
     def running_longer_than(self, seconds: float) -> list[int]:
         """Workers that have been at their job for longer than this."""
@@ -264,7 +262,7 @@ class Queue:
 
     def _count_end(self, job_id: str, state: State) -> None:
         job = self._get(job_id)
-        counted = {state: 1.0}
+        counted: dict[str, float] = {state: 1.0}
         if job.state is State.RUNNING:
             counted["seconds"] = max(0.0, self._clock() - job.changed_at)
         for name, value in counted.items():

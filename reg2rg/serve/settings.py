@@ -152,7 +152,7 @@ def settings_parser() -> ArgumentParser:
         elif one.name == "data":
             parser.add_argument(option, type=str, help=help)
         else:
-            parser.add_argument(option, type=one.type, default=one.default, help=f"{help} (default: {one.default!r})")
+            parser.add_argument(option, type=one.type, default=one.default, help=help)
     return parser
 
 
