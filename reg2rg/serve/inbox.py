@@ -80,10 +80,11 @@ class Inbox:
 
     def _place(self, staging: Path, job: Job, name: str) -> None:
         source = self._folder.source(job.id)
-        source.mkdir(mode=0o700, exist_ok=True)
+        if not source.is_dir():
+            source.mkdir(mode=0o700)
+            sync_folder(source.parent)
         staging.rename(source / name)
         sync_folder(source)
-        sync_folder(source.parent)
 
     def _gathering(self, key: str, study_uid: str) -> Job:
         return self._open_job(key) or self._queue.add(Origin.DICOM, key, State.RECEIVED, study_uid)

@@ -7,7 +7,7 @@ import warnings
 from typing import TextIO
 
 LOG = logging.getLogger("reg2rg.serve")
-"""Where the service logs. Nothing of a patient may be in a message: no name, no UID, no file name, no text of an error."""
+"""Where the service logs. No message holds anything of a patient: no name, UID, file name, or error text."""
 
 
 def set_up_log(stream: TextIO = sys.stderr) -> None:

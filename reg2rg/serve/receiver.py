@@ -155,21 +155,23 @@ class _Handler(RequestHandler):
 
     def _create_association(self) -> Any:
         association = super()._create_association()
-        association.set_socket(_BoundedSocket(association, self.request, cast(_Server, self.server).max_message_bytes))
+        # The socket has told the association's state machine that it is there, so it cannot be exchanged for another.
+        bounded = cast(_BoundedSocket, association.dul.socket)
+        bounded.__class__ = _BoundedSocket
+        bounded.max_message_bytes = cast(_Server, self.server).max_message_bytes
         return association
 
 
 class _BoundedSocket(AssociationSocket):
     """A socket from which no endless PDU and no endless object can be read into memory."""
 
-    def __init__(self, association: Any, client_socket: Any, max_message_bytes: int) -> None:
-        super().__init__(association, client_socket=client_socket)
-        self._max_message_bytes = max_message_bytes
-        self.num_bytes = 0
+    max_message_bytes: int
+    num_bytes = 0
+    """Read since the last object."""
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Reads `nr_bytes`; the connection ends if that is too much at once or since the last object."""
         self.num_bytes += nr_bytes
-        if nr_bytes > _MAX_PDU_BYTES or self.num_bytes > self._max_message_bytes:
+        if nr_bytes > _MAX_PDU_BYTES or self.num_bytes > self.max_message_bytes:
             raise OSError("more than an object may have")
         return super().recv(nr_bytes)
