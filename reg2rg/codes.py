@@ -93,4 +93,3 @@ def abnormality_code(name: str) -> Code:
     '786838002'
     """
     return _ABNORMALITY_CODES[name]
-
