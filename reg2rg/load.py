@@ -123,11 +123,14 @@ def read_scan(path: Path, series: str | None = None) -> tuple[Volume, tuple[str,
 
 def _read_dicom(path: Path, series: str | None) -> tuple[Volume, tuple[str, ...], DicomSeries]:
     try:
+        from reg2rg.dicom.derived import why_no_objects
         from reg2rg.dicom.read import read_dicom
     except ModuleNotFoundError as error:
         raise InputError(f"{path}: reading DICOM needs pydicom; pip install 'reg2rg[dicom]'") from error
     scan = read_dicom(path, series)
-    return scan.volume, scan.remarks, scan.series
+    obstacle = why_no_objects(scan.series)
+    remarks = (f"no DICOM objects are written: {obstacle}",) if obstacle else ()
+    return scan.volume, (*scan.remarks, *remarks), scan.series
 
 
 def _draw(volume: Volume, draw: Segmenter, fallback: Segmenter | None) -> Segmentation:
