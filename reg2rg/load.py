@@ -15,7 +15,7 @@ from reg2rg.regions import REGION_NAMES, get_region
 from reg2rg.segment.given import MaskArgument, read_masks
 from reg2rg.segment.quality import find_doubts
 from reg2rg.segment.segmentation import Segmentation, Segmenter, find_segmenter
-from reg2rg.volume import RegionMasks, Study, Volume
+from reg2rg.volume import DicomSeries, RegionMasks, Study, Volume
 
 _NEAR_AIR_HU = AIR_HU + 100
 _DICOM_ENDINGS = (".zip", ".dcm", ".ima")
@@ -50,7 +50,7 @@ def load_study(
     """
     path = Path(path)
     draw = find_segmenter(segmenter or "auto") if segmenter or not masks else None
-    native, remarks = read_scan(path, series)
+    native, remarks, dicom_series = read_scan(path, series)
     volume = reorient(native)
     try:
         remarks = (*remarks, *(admit(volume) if admit else ()))
@@ -76,6 +76,7 @@ def load_study(
             *(f"the mask of {name}: {doubt}" for name, doubts in mask_doubts.items() for doubt in doubts),
         ),
         mask_doubts=mask_doubts,
+        series=dicom_series,
     )
 
 
@@ -101,8 +102,8 @@ def study_name(path: Path) -> str:
     return path.stem if path.suffix.lower() in _DICOM_ENDINGS else stem(path)
 
 
-def read_scan(path: Path, series: str | None = None) -> tuple[Volume, tuple[str, ...]]:
-    """The CT in HU, axes and affine as stored, and what should be known about the file, a sentence each.
+def read_scan(path: Path, series: str | None = None) -> tuple[Volume, tuple[str, ...], DicomSeries | None]:
+    """The CT in HU, axes and affine as stored; what should be known about the file, a sentence each; its DICOM series.
 
     Raises:
         InputError: if it is missing, or neither NIfTI nor DICOM that holds a CT.
@@ -115,17 +116,21 @@ def read_scan(path: Path, series: str | None = None) -> tuple[Volume, tuple[str,
         raise InputError(f"{path}: expected a CT as .nii, .nii.gz or DICOM; convert it first, or correct its name")
     volume = read_volume(path)
     if states_orientation(path):
-        return volume, ()
-    return volume, ("the file does not say which side is left: x is taken to grow to the left; check the sides",)
+        return volume, (), None
+    remark = "the file does not say which side is left: x is taken to grow to the left; check the sides"
+    return volume, (remark,), None
 
 
-def _read_dicom(path: Path, series: str | None) -> tuple[Volume, tuple[str, ...]]:
+def _read_dicom(path: Path, series: str | None) -> tuple[Volume, tuple[str, ...], DicomSeries]:
     try:
+        from reg2rg.dicom.derived import why_no_objects
         from reg2rg.dicom.read import read_dicom
     except ModuleNotFoundError as error:
         raise InputError(f"{path}: reading DICOM needs pydicom; pip install 'reg2rg[dicom]'") from error
     scan = read_dicom(path, series)
-    return scan.volume, scan.remarks
+    obstacle = why_no_objects(scan.series)
+    remarks = (f"no DICOM objects are written: {obstacle}",) if obstacle else ()
+    return scan.volume, (*scan.remarks, *remarks), scan.series
 
 
 def _draw(volume: Volume, draw: Segmenter, fallback: Segmenter | None) -> Segmentation:

@@ -1,4 +1,4 @@
-"""Voxels that know where they are: Volume, RegionMasks, Study.
+"""Voxels that know where they are and what they came from: Volume, RegionMasks, DicomSeries, Study.
 
 Axes are ``x y z`` in array order. An affine is 4x4, maps voxel indices to millimetres in RAS+ (left to
 right, posterior to anterior, inferior to superior), and travels with its array: whoever crops, flips or resamples an
@@ -6,6 +6,7 @@ array gives back a new record whose affine has moved with it.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Shaped
@@ -181,6 +182,43 @@ class RegionMasks:
         return replace(self, array=array, affine=affine)
 
 
+@dataclass(frozen=True)
+class DicomSlice:
+    """Which object holds a slice.
+
+    Attributes:
+        sop_class_uid: what kind of object.
+        sop_instance_uid: which one; empty where the file does not say.
+        frame_index: which frame of it, from 0.
+        position_mm: the centre of its first pixel as the file says it, in LPS; scanners round, the grid does not.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    frame_index: int
+    position_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class DicomSeries:
+    """Where a volume came from, as objects that refer to it must say; UIDs are empty where the files have none.
+
+    Attributes:
+        slices: slice k of the series' grid.
+        grid: the voxels as acquired, ``x y z`` = column, row, slice, in RAS+. The volume lies on it, unless a gantry
+            tilt was taken out.
+        header: what derived objects take over of the first slice's header, patient and study, in the DICOM JSON model
+            (PS3.18, annex F).
+    """
+
+    study_uid: str
+    series_uid: str
+    frame_of_reference_uid: str
+    slices: tuple[DicomSlice, ...]
+    grid: Grid
+    header: dict[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class Study:
     """One examination, ready for the model: a volume, its region masks on the same grid, perhaps a report.
@@ -196,6 +234,7 @@ class Study:
         other_reference: reference texts that belong to no region with a mask (CTRG), title to text.
         warnings: what the reader should know about the input, a sentence each.
         mask_doubts: what is implausible about a region's mask, region name to sentences (`segment.quality`).
+        series: the DICOM objects that the volume was read from; None if it came from no DICOM.
     """
 
     study_id: str
@@ -207,6 +246,7 @@ class Study:
     other_reference: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     mask_doubts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    series: DicomSeries | None = None
 
     def __post_init__(self) -> None:
         if not self.volume.grid.matches(self.masks.grid):

@@ -222,7 +222,7 @@ def test_dicom_becomes_a_study_in_ras(tmp_path: Path) -> None:
     hu = block()
     folder = save(tmp_path / "ct", make_series(hu))
     save(folder, make_series(block(1), CORONAL, series_uid="2.25.3"), "other")
-    native, remarks = read_scan(folder)
+    native, remarks, _ = read_scan(folder)
     write_labels(tmp_path / "lung.nii.gz", (hu > 0).astype(np.uint8), native.affine)
     study = load_study(folder, [f"lung={tmp_path / 'lung.nii.gz'}"])
     assert (study.study_id, study.source) == ("ct", str(folder))

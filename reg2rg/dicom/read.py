@@ -11,6 +11,7 @@ import numpy as np
 import pydicom
 from jaxtyping import Float, Num
 
+from reg2rg.dicom.derived import read_header
 from reg2rg.dicom.files import DicomFile, open_files
 from reg2rg.dicom.frames import Frame, Image, read_frames, read_hu, read_image
 from reg2rg.dicom.series import Series, choose_series, group_series
@@ -19,39 +20,7 @@ from reg2rg.errors import InputError
 from reg2rg.geometry import resample
 from reg2rg.intensity import OUTSIDE_HU
 from reg2rg.nifti import MAX_VOXELS
-from reg2rg.volume import Grid, Volume
-
-
-@dataclass(frozen=True)
-class DicomSlice:
-    """Which object holds a slice.
-
-    Attributes:
-        sop_class_uid: what kind of object.
-        sop_instance_uid: which one; empty where the file does not say.
-        frame_index: which frame of it, from 0.
-    """
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    frame_index: int
-
-
-@dataclass(frozen=True, eq=False)
-class DicomSeries:
-    """Where a volume came from, as objects that refer to it must say; UIDs are empty where the files have none.
-
-    Attributes:
-        slices: slice k of the series' grid.
-        grid: the voxels as acquired, ``x y z`` = column, row, slice, in RAS+. The volume lies on it, unless a gantry
-            tilt was taken out.
-    """
-
-    study_uid: str
-    series_uid: str
-    frame_of_reference_uid: str
-    slices: tuple[DicomSlice, ...]
-    grid: Grid
+from reg2rg.volume import DicomSeries, DicomSlice, Volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +51,13 @@ def read_dicom(path: Path, series_uid: str | None = None) -> DicomScan:
             series, choice = choose_series(group_series(images), series_uid)
             stack, duplicates = _stack(series)
             volume, tilt = _upright(Volume(_read_array(stack), stack.grid.affine), stack)
+            record = _record(series, stack)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     lowest, highest = volume.array.min(), volume.array.max()
     if lowest == highest:
         raise InputError(f"{path}: expected a CT, but all voxels have the value {lowest}; export the CT again")
-    return DicomScan(volume, _record(series, stack), (*choice, *remarks, *duplicates, *tilt))
+    return DicomScan(volume, record, (*choice, *remarks, *duplicates, *tilt))
 
 
 def _read_images(files: Sequence[DicomFile]) -> tuple[list[Image], list[str]]:
@@ -183,9 +153,15 @@ def _record(series: Series, stack: Stack) -> DicomSeries:
         study_uid=series.study_uid,
         series_uid=series.uid,
         frame_of_reference_uid=series.images[0].text("FrameOfReferenceUID"),
-        slices=tuple(DicomSlice(frame.sop_class_uid, frame.sop_instance_uid, frame.index) for frame in stack.frames),
+        slices=tuple(_slice(frame) for frame in stack.frames),
         grid=stack.grid,
+        header=read_header(stack.frames[0].file),
     )
+
+
+def _slice(frame: Frame) -> DicomSlice:
+    x, y, z = (float(mm) for mm in frame.position_mm)
+    return DicomSlice(frame.sop_class_uid, frame.sop_instance_uid, frame.index, (x, y, z))
 
 
 @contextmanager
