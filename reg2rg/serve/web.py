@@ -43,6 +43,7 @@ _MIB = 2**20
 _ZIP_TYPES = ("application/zip", "application/x-zip-compressed", "application/octet-stream")
 _OPEN_PATHS = ("/health", "/ready")
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]", "testserver")
+_TOO_LARGE = "the body is larger than the service accepts"
 _CODES = {
     Reason.NOT_DICOM: 422,
     Reason.TOO_LARGE: 413,
@@ -321,7 +322,7 @@ class _Guard:
             # A page of the web could otherwise reach us through a name of its own that leads to 127.0.0.1.
             raise Refusal(Reason.NOT_ALLOWED, "without a token, only localhost may be asked for")
         if _length(headers) > self._max_bytes(scope):
-            raise Refusal(Reason.TOO_LARGE, "the body is larger than the service accepts")
+            raise Refusal(Reason.TOO_LARGE, _TOO_LARGE)
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """Reads no more than a body may have, whatever its headers said."""
@@ -332,7 +333,8 @@ class _Guard:
             message = await receive()
             room -= len(message.get("body", b""))
             if room < 0:
-                raise Refusal(Reason.TOO_LARGE, "the body is larger than the service accepts")
+                self._metrics.count_refused(Reason.TOO_LARGE)
+                raise HTTPException(_CODES[Reason.TOO_LARGE], _TOO_LARGE)  # FastAPI passes no other kind on
             return message
 
         return receive_bounded
