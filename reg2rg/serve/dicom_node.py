@@ -15,6 +15,7 @@ _WARNINGS = range(0xB000, 0xC000)  # stored, with a remark (PS3.4, table B.2-1)
 _DUPLICATE = 0x0111  # PS3.7, annex C: the node has this SOP instance
 _NO_ROOM = range(0xA700, 0xA800)
 _NAME = "the DICOM node for results"
+_WRONG_KIND = f"{_NAME} does not take all kinds of results"
 
 
 class DicomNode:
@@ -41,13 +42,15 @@ class DicomNode:
         if not association.is_established:
             if association.is_rejected:
                 raise InputError(f"{_NAME} does not accept us; check the AE titles on both sides")
+            if association.rejected_contexts:
+                raise InputError(_WRONG_KIND)
             raise Unreachable(f"{_NAME} does not answer")
         try:
             accepted = {
                 (context.abstract_syntax, context.transfer_syntax[0]) for context in association.accepted_contexts
             }
             if not accepted >= set(kinds):
-                raise InputError(f"{_NAME} does not take all kinds of results")
+                raise InputError(_WRONG_KIND)
             for dataset in datasets:
                 _check(association.send_c_store(dataset).get("Status"))
         finally:

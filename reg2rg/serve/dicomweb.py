@@ -12,7 +12,7 @@ from pydicom.uid import UID
 from reg2rg.errors import InputError
 from reg2rg.serve.data_folder import DataFolder, sync_tree
 from reg2rg.serve.inbox import CT_CLASSES
-from reg2rg.serve.refusal import Unreachable
+from reg2rg.serve.refusal import Refusal, Unreachable
 
 _TIMEOUT_S = 60.0  # to connect, and between two packets
 _FIRST_FINAL, _FIRST_SERVER_ERROR = 400, 500
@@ -85,7 +85,10 @@ def _write_cts(found: Iterator[pydicom.Dataset], folder: Path, data: DataFolder,
             continue
         number += 1
         path = folder / f"{number:06d}.dcm"
-        data.check_room()
+        try:
+            data.check_room()
+        except Refusal as error:
+            raise Unreachable(str(error)) from error
         dataset.save_as(path, enforce_file_format=True)
         room -= path.stat().st_size
         if room < 0:
@@ -110,3 +113,7 @@ def _said(server: str) -> Iterator[None]:
         raise InputError(f"{server} could not be verified; see --ca-file") from error
     except requests.RequestException as error:
         raise Unreachable(f"{server} does not answer") from error
+    except (InputError, Unreachable, OSError):
+        raise
+    except Exception as error:  # the client and pydicom raise many kinds for bytes that are no answer
+        raise InputError(f"{server} gave an answer that could not be read; correct the settings") from error
