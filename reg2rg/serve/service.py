@@ -25,6 +25,7 @@ from reg2rg.serve.supervisor import Supervisor
 from reg2rg.serve.web import create_app
 from reg2rg.serve.worker import place_of
 
+_BACKLOG = 128
 _LOCK_WAIT_S = 30.0  # for the workers of a service that was killed
 _STOP_S = 20.0  # less than the 90 s after which systemd kills
 _LOOK_EVERY_S = 0.5
@@ -143,6 +144,7 @@ class _Web:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((settings.listen, settings.port))
+            self._socket.listen(_BACKLOG)
         except OSError as error:
             raise InputError(
                 f"--port {settings.port}: cannot listen there ({error.strerror}); choose another"
