@@ -7,12 +7,14 @@ from typing import Any
 from reg2rg.files import write_record
 from reg2rg.nifti import write_region_masks
 from reg2rg.report import Report
+from reg2rg.results.picture import draw_report
 from reg2rg.results.report_html import report_to_html
 from reg2rg.results.report_json import write_report_json
 from reg2rg.results.report_markdown import report_to_markdown
+from reg2rg.results.report_pdf import report_to_pdf
 from reg2rg.volume import RegionMasks, Study
 
-RESULT_FILES = ("report.json", "report.md", "report.html", "regions.nii.gz", "run.json")
+RESULT_FILES = ("report.json", "report.md", "report.html", "report.pdf", "regions.nii.gz", "run.json")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,8 @@ def write_results(folder: Path, results: Results) -> None:
     report, study = results.report, results.study
     write_report_json(folder / "report.json", report)
     (folder / "report.md").write_text(report_to_markdown(report), encoding="utf-8")
-    (folder / "report.html").write_text(report_to_html(report, study.volume, study.masks), encoding="utf-8")
+    pictures = draw_report(study.volume, study.masks, [region.name for region in report.regions])
+    (folder / "report.html").write_text(report_to_html(report, pictures), encoding="utf-8")
+    (folder / "report.pdf").write_bytes(report_to_pdf(report, pictures, study.series))
     write_region_masks(folder / "regions.nii.gz", results.native_masks)
     write_record(folder, results.run)
