@@ -1,8 +1,8 @@
 """``dicom/``: a report as DICOM objects, for a study that came from DICOM.
 
 The UIDs follow from the series, the model, the version and the content (`dicom.derived`): a study that is done again
-with the same result gives the same objects, and an archive that holds them already keeps one of each. Only the moment of
-creation in them differs.
+with the same result gives the same objects, of which an archive keeps one each. Only the moment of creation in them
+differs.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ def write_dicom_objects(folder: Path, report: Report, series: DicomSeries, masks
     Args:
         folder: made if it is missing.
         report: the report.
-        series: where the CT came from; `dicom.derived.can_be_segmented`.
+        series: where the CT came from; objects can be derived from it (`dicom.derived.why_no_objects`).
         masks: on the CT's own grid, as `load.to_native` gives them; not empty.
     """
     folder.mkdir(exist_ok=True)

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from highdicom.sr import (
     AlgorithmIdentification,
@@ -99,7 +100,7 @@ def _measure(
 ) -> MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations:
     """The measurement group of a region."""
     code = to_dicom(region_code(region.name))
-    common = {
+    common: dict[str, Any] = {
         "tracking_identifier": TrackingIdentifier(tracking_uid(series, report.model, region.name), region.name),
         "finding_category": to_dicom(ANATOMICAL_STRUCTURE),
         "finding_type": code,
@@ -107,7 +108,8 @@ def _measure(
         "algorithm_id": _algorithm(report.model),
         "measurements": [Measurement(_VOLUME, round(region.volume_ml, 3), _MILLILITER)],
     }
-    if segment is None:
+    group: MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
+    if segment is None:  # a tilted gantry's slices can miss the whole of a small region
         group = MeasurementsAndQualitativeEvaluations(**common)
     else:
         reference = ReferencedSegment(
@@ -166,7 +168,9 @@ def _observer(series: DicomSeries, model: ModelSource) -> ObserverContext:
 
 def _algorithm(model: ModelSource) -> AlgorithmIdentification:
     return AlgorithmIdentification(
-        name=f"reg2rg, model {_name(model)}", version=model.version, parameters=[f"sha256 of the weights: {model.sha256}"]
+        name=f"reg2rg, model {_name(model)}",
+        version=model.version,
+        parameters=[f"sha256 of the weights: {model.sha256}"],
     )
 
 
