@@ -190,11 +190,13 @@ class DicomSlice:
         sop_class_uid: what kind of object.
         sop_instance_uid: which one; empty where the file does not say.
         frame_index: which frame of it, from 0.
+        position_mm: the centre of its first pixel as the file says it, in LPS; scanners round, the grid does not.
     """
 
     sop_class_uid: str
     sop_instance_uid: str
     frame_index: int
+    position_mm: tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)

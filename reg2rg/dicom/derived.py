@@ -6,6 +6,8 @@ model, version and content give the same UIDs and the same bytes: there is no ti
 
 import hashlib
 import re
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
@@ -13,6 +15,7 @@ from uuid import NAMESPACE_OID, uuid5
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.valuerep import format_number_as_ds
 
 from reg2rg.dicom.files import DicomFile
 from reg2rg.report import ModelSource
@@ -59,6 +62,28 @@ def can_be_referred_to(series: DicomSeries) -> bool:
     return all(_UID.fullmatch(uid) for uid in uids)
 
 
+def why_no_objects(series: DicomSeries) -> str:
+    """Why no DICOM objects can be derived from a series, in one line; empty if they can."""
+    if not can_be_referred_to(series):
+        return "the files do not have the UIDs by which objects would name them"
+    if not _UID.fullmatch(series.frame_of_reference_uid):
+        return "the files have no frame of reference"
+    if find_spec("highdicom") is None:
+        return "highdicom is missing; pip install 'reg2rg[dicom]'"
+    return ""
+
+
+def patient_and_study(series: DicomSeries) -> Dataset:
+    """What every object that is derived from a series says of patient and study; texts are to be written in UTF-8."""
+    taken_over = Dataset.from_json(series.header)
+    taken_over.SpecificCharacterSet = "ISO_IR 192"  # pydicom has decoded the texts; UTF-8 holds them all
+    for keyword in _NEVER_ABSENT:
+        if keyword not in taken_over:
+            setattr(taken_over, keyword, "")
+    taken_over.StudyInstanceUID = series.study_uid
+    return taken_over
+
+
 def derive_object(series: DicomSeries, model: ModelSource, sop_class_uid: str, content: bytes) -> Dataset:
     """A new object with patient, study, equipment and UIDs; the modules of its own kind are still to come.
 
@@ -68,12 +93,7 @@ def derive_object(series: DicomSeries, model: ModelSource, sop_class_uid: str, c
         sop_class_uid: what kind of object it becomes; objects of a kind, source, model and version form a series.
         content: what it will hold; another content is another object.
     """
-    derived = Dataset.from_json(series.header)
-    derived.SpecificCharacterSet = "ISO_IR 192"  # pydicom has decoded the texts; UTF-8 holds them all
-    for keyword in _NEVER_ABSENT:
-        if keyword not in derived:
-            setattr(derived, keyword, "")
-    derived.StudyInstanceUID = series.study_uid
+    derived = patient_and_study(series)
     derived.SeriesInstanceUID = derived_uid(series, model, sop_class_uid)
     derived.SOPClassUID = sop_class_uid
     derived.SOPInstanceUID = derived_uid(series, model, sop_class_uid, hashlib.sha256(content).hexdigest())
@@ -92,6 +112,15 @@ def derived_uid(series: DicomSeries, model: ModelSource, *parts: str) -> str:
     """A UID that follows from a series, a model, the program's version and further parts (2.25, PS3.5 annex B.2)."""
     name = " ".join((series.series_uid, model.sha256, model.version, *parts))
     return f"2.25.{uuid5(NAMESPACE_OID, name).int}"
+
+
+def decimals(values: Iterable[float]) -> list[str]:
+    """Numbers as DICOM's decimal strings, of at most 16 characters; -0 is written as 0.
+
+    >>> decimals([1 / 3, -0.0])
+    ['0.33333333333333', '0.0']
+    """
+    return [format_number_as_ds(float(value) + 0.0) for value in values]
 
 
 def write_object(path: Path, derived: Dataset) -> None:

@@ -28,12 +28,12 @@ from reg2rg.intensity import OUTSIDE_HU
 _MAX_RESCALE = 2**14  # times 16 bits, HU fit int32
 _CT_CLASSES = (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 # Nothing about the patient is ever parsed, so nothing of it can get into a message or a log.
-_PIXEL_TAGS = (
+PIXEL_TAGS = (
     "SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated "
     "BitsStored HighBit PixelRepresentation"
 ).split()
 _HEADER_TAGS = [
-    *_PIXEL_TAGS,
+    *PIXEL_TAGS,
     *(
         "SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID Modality ImageType "
         "AcquisitionNumber BodyPartExamined ConvolutionKernel ImagePositionPatient ImageOrientationPatient "
@@ -92,8 +92,30 @@ class Image:
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
-    """One image plane.
+class Plane:
+    """Where the pixels of one image plane lie.
+
+    Attributes:
+        position_mm: the centre of the first pixel.
+        along_columns: unit vector in which the column index grows (along a row).
+        along_rows: unit vector in which the row index grows.
+        spacing_mm: between rows, and between columns.
+    """
+
+    position_mm: Float[np.ndarray, "3"]
+    along_columns: Float[np.ndarray, "3"]
+    along_rows: Float[np.ndarray, "3"]
+    spacing_mm: Float[np.ndarray, "2"]
+
+    @property
+    def normal(self) -> Float[np.ndarray, "3"]:
+        """Unit vector across the plane."""
+        return np.cross(self.along_columns, self.along_rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame(Plane):
+    """One image plane of a CT.
 
     Attributes:
         file: where it is stored.
@@ -102,10 +124,6 @@ class Frame:
         sop_instance_uid: which object it is.
         acquisition: which acquisition of the series, as text; empty if unknown.
         size: rows and columns.
-        position_mm: the centre of the first pixel.
-        along_columns: unit vector in which the column index grows (along a row).
-        along_rows: unit vector in which the row index grows.
-        spacing_mm: between rows, and between columns.
         slope: HU per stored unit.
         intercept: HU of a stored 0.
         padding: lowest and highest stored value that stands for nothing, if any does.
@@ -117,18 +135,9 @@ class Frame:
     sop_instance_uid: str
     acquisition: str
     size: tuple[int, int]
-    position_mm: Float[np.ndarray, "3"]
-    along_columns: Float[np.ndarray, "3"]
-    along_rows: Float[np.ndarray, "3"]
-    spacing_mm: Float[np.ndarray, "2"]
     slope: float
     intercept: float
     padding: tuple[int, int] | None
-
-    @property
-    def normal(self) -> Float[np.ndarray, "3"]:
-        """Unit vector across the plane."""
-        return np.cross(self.along_columns, self.along_rows)
 
 
 def read_image(file: DicomFile) -> Image | None:
@@ -164,7 +173,7 @@ def read_frames(image: Image) -> list[Frame]:
         return [
             _frame(image, index)
             for index in range(image.num_frames)
-            if "LOCALIZER" not in _values(image, index, "CTImageFrameTypeSequence", "FrameType")
+            if "LOCALIZER" not in frame_values(image, index, "CTImageFrameTypeSequence", "FrameType")
         ]
     except InputError:
         raise
@@ -181,12 +190,12 @@ def read_hu(frames: Sequence[Frame]) -> Iterator[Num[np.ndarray, "row column"]]:
     file = frames[0].file
     try:
         with file.open() as opened:
-            stored = pydicom.dcmread(opened, force=True, specific_tags=[*_PIXEL_TAGS, "PixelData"])
+            stored = pydicom.dcmread(opened, force=True, specific_tags=[*PIXEL_TAGS, "PixelData"])
     except Exception as error:
         raise InputError(f"{file.name}: the file is damaged or cut off; copy it again") from error
     if "PixelData" not in stored:
         raise InputError(f"{file.name}: the header has no pixels behind it; copy the file again")
-    _check_decodable(file, stored)
+    check_decodable(file, stored)
     for frame in frames:
         try:
             pixels = pixel_array(stored, index=frame.index)
@@ -195,7 +204,8 @@ def read_hu(frames: Sequence[Frame]) -> Iterator[Num[np.ndarray, "row column"]]:
         yield _to_hu(frame, pixels)
 
 
-def _check_decodable(file: DicomFile, stored: pydicom.FileDataset) -> None:
+def check_decodable(file: DicomFile, stored: pydicom.FileDataset) -> None:
+    """Raises InputError if the pixels are stored in a way that cannot be decoded here."""
     if "TransferSyntaxUID" not in stored.file_meta:  # no preamble, hence no file meta information
         implicit = stored.original_encoding[0]
         stored.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
@@ -221,35 +231,37 @@ def _to_hu(frame: Frame, pixels: Num[np.ndarray, "row column"]) -> Num[np.ndarra
     return hu
 
 
-def _frame(image: Image, index: int) -> Frame:
-    def numbers(group: str, keyword: str, count: int) -> np.ndarray:
-        values = _values(image, index, group, keyword)
-        try:
-            array = np.array([float(value) for value in values])
-        except (TypeError, ValueError):
-            array = np.zeros(0)
-        if array.shape != (count,) or not np.isfinite(array).all():
-            found = f"{len(values)} values" if values else "none"
-            raise InputError(
-                f"{image.file.name}: expected {count} numbers as {keyword}, found {found}; export it again"
-            )
-        return array
+def read_plane(image: Image, index: int) -> Plane:
+    """Where a frame's pixels lie.
 
-    directions = numbers("PlaneOrientationSequence", "ImageOrientationPatient", 6).reshape(2, 3)
+    Raises:
+        InputError: if something that places them is missing or senseless.
+    """
+    directions = _numbers(image, index, "PlaneOrientationSequence", "ImageOrientationPatient", 6).reshape(2, 3)
     lengths = np.linalg.norm(directions, axis=1, keepdims=True)
     if abs(lengths - 1).max() > 0.01 or abs(directions[0] @ directions[1]) > 0.01:
         raise InputError(f"{image.file.name}: ImageOrientationPatient is not two directions at right angles")
-    spacing = numbers("PixelMeasuresSequence", "PixelSpacing", 2)
+    spacing = _numbers(image, index, "PixelMeasuresSequence", "PixelSpacing", 2)
     if spacing.min() <= 0:
         raise InputError(f"{image.file.name}: expected a PixelSpacing in mm, found {spacing.tolist()}; export it again")
-    slope = float(numbers("PixelValueTransformationSequence", "RescaleSlope", 1)[0])
-    intercept = float(numbers("PixelValueTransformationSequence", "RescaleIntercept", 1)[0])
+    return Plane(
+        position_mm=_numbers(image, index, "PlanePositionSequence", "ImagePositionPatient", 3),
+        along_columns=directions[0] / lengths[0],
+        along_rows=directions[1] / lengths[1],
+        spacing_mm=spacing,
+    )
+
+
+def _frame(image: Image, index: int) -> Frame:
+    plane = read_plane(image, index)
+    slope = float(_numbers(image, index, "PixelValueTransformationSequence", "RescaleSlope", 1)[0])
+    intercept = float(_numbers(image, index, "PixelValueTransformationSequence", "RescaleIntercept", 1)[0])
     if slope == 0 or max(abs(slope), abs(intercept)) > _MAX_RESCALE:
         raise InputError(
             f"{image.file.name}: a RescaleSlope of {slope:g} and a RescaleIntercept of {intercept:g} give no HU; "
             "export it again"
         )
-    acquisition = _values(image, index, "FrameContentSequence", "FrameAcquisitionNumber") or [
+    acquisition = frame_values(image, index, "FrameContentSequence", "FrameAcquisitionNumber") or [
         image.text("AcquisitionNumber")
     ]
     return Frame(
@@ -259,10 +271,10 @@ def _frame(image: Image, index: int) -> Frame:
         sop_instance_uid=image.text("SOPInstanceUID"),
         acquisition=str(acquisition[0]),
         size=image.size,
-        position_mm=numbers("PlanePositionSequence", "ImagePositionPatient", 3),
-        along_columns=directions[0] / lengths[0],
-        along_rows=directions[1] / lengths[1],
-        spacing_mm=spacing,
+        position_mm=plane.position_mm,
+        along_columns=plane.along_columns,
+        along_rows=plane.along_rows,
+        spacing_mm=plane.spacing_mm,
         slope=slope,
         intercept=intercept,
         padding=_padding(image),
@@ -278,7 +290,19 @@ def _padding(image: Image) -> tuple[int, int] | None:
     return min(value, other), max(value, other)
 
 
-def _values(image: Image, index: int, group: str, keyword: str) -> list[Any]:
+def _numbers(image: Image, index: int, group: str, keyword: str, count: int) -> Float[np.ndarray, " count"]:
+    values = frame_values(image, index, group, keyword)
+    try:
+        array = np.array([float(value) for value in values])
+    except (TypeError, ValueError):
+        array = np.zeros(0)
+    if array.shape != (count,) or not np.isfinite(array).all():
+        found = f"{len(values)} values" if values else "none"
+        raise InputError(f"{image.file.name}: expected {count} numbers as {keyword}, found {found}; export it again")
+    return array
+
+
+def frame_values(image: Image, index: int, group: str, keyword: str) -> list[Any]:
     """A value of one frame as a list: of its own functional group, the shared one, or the header; empty if nowhere."""
     per_frame = image.header.get("PerFrameFunctionalGroupsSequence") or []
     shared = image.header.get("SharedFunctionalGroupsSequence") or []

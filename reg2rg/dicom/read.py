@@ -153,10 +153,15 @@ def _record(series: Series, stack: Stack) -> DicomSeries:
         study_uid=series.study_uid,
         series_uid=series.uid,
         frame_of_reference_uid=series.images[0].text("FrameOfReferenceUID"),
-        slices=tuple(DicomSlice(frame.sop_class_uid, frame.sop_instance_uid, frame.index) for frame in stack.frames),
+        slices=tuple(_slice(frame) for frame in stack.frames),
         grid=stack.grid,
         header=read_header(stack.frames[0].file),
     )
+
+
+def _slice(frame: Frame) -> DicomSlice:
+    x, y, z = (float(mm) for mm in frame.position_mm)
+    return DicomSlice(frame.sop_class_uid, frame.sop_instance_uid, frame.index, (x, y, z))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from reg2rg.dicom.frames import Frame
+from reg2rg.dicom.frames import Frame, Plane
 from reg2rg.errors import InputError
 from reg2rg.volume import Grid
 
@@ -96,7 +96,7 @@ def build_stack(frames: Sequence[Frame]) -> Stack:
         )
     rows, columns = first.size
     size = (columns, rows, len(frames))
-    grid = Grid(size, _affine(first, positions[0], step if is_tilted else upright))
+    grid = Grid(size, slices_affine(first, positions[0], step if is_tilted else upright))
     return Stack(tuple(frames), grid, _upright_grid(grid, upright, slide_px) if is_tilted else None, float(tilt_deg))
 
 
@@ -111,13 +111,13 @@ def _upright_grid(grid: Grid, upright: Float[np.ndarray, "3"], slide_px: Float[n
     return Grid((x, y, grid.size_xyz[2]), affine)
 
 
-def _affine(
-    frame: Frame, origin_mm: Float[np.ndarray, "3"], step_mm: Float[np.ndarray, "3"]
+def slices_affine(
+    plane: Plane, origin_mm: Float[np.ndarray, "3"], step_mm: Float[np.ndarray, "3"]
 ) -> Float[np.ndarray, "4 4"]:
     """Voxel index (column, row, slice) to millimetres in RAS+ (PS3.3, equation C.7.6.2.1-1, and x and y turned)."""
     affine = np.eye(4)
-    affine[:3, 0] = frame.along_columns * frame.spacing_mm[1]
-    affine[:3, 1] = frame.along_rows * frame.spacing_mm[0]
+    affine[:3, 0] = plane.along_columns * plane.spacing_mm[1]
+    affine[:3, 1] = plane.along_rows * plane.spacing_mm[0]
     affine[:3, 2] = step_mm
     affine[:3, 3] = origin_mm
     return _LPS_TO_RAS @ affine

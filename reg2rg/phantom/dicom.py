@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Int16
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
-from pydicom.valuerep import format_number_as_ds
 
+from reg2rg.dicom.derived import decimals
 from reg2rg.files import staged_folder
 from reg2rg.volume import Volume
 
@@ -38,8 +38,8 @@ def write_dicom_series(folder: Path, volume: Volume, seed: int, name: str) -> No
             dataset = Dataset(series)
             dataset.SOPInstanceUID = _uid(seed, f"{name} slice {k}")
             dataset.InstanceNumber = k + 1
-            dataset.ImagePositionPatient = _decimals(_LPS * (volume.affine @ [0, 0, k, 1])[:3])
-            dataset.ImageOrientationPatient = _decimals(direction[:, :2].T.ravel())
+            dataset.ImagePositionPatient = decimals(_LPS * (volume.affine @ [0, 0, k, 1])[:3])
+            dataset.ImageOrientationPatient = decimals(direction[:, :2].T.ravel())
             dataset.PixelData = _stored(volume.array[:, :, k].astype(np.int16)).tobytes()
             dataset.file_meta = _file_meta(dataset)
             dataset.save_as(staging / f"CT{k + 1:04d}.dcm", enforce_file_format=True)
@@ -65,8 +65,8 @@ def _series(volume: Volume, seed: int, name: str) -> Dataset:
     common.ImageType = ["DERIVED", "PRIMARY", "AXIAL"]
     common.KVP = None
     common.Rows, common.Columns = rows, columns
-    common.PixelSpacing = _decimals(np.array([down_mm, across_mm]))
-    common.SliceThickness = _decimals(np.array([step_mm]))[0]
+    common.PixelSpacing = decimals(np.array([down_mm, across_mm]))
+    common.SliceThickness = decimals(np.array([step_mm]))[0]
     common.SamplesPerPixel, common.PhotometricInterpretation = 1, "MONOCHROME2"
     common.BitsAllocated, common.BitsStored, common.HighBit, common.PixelRepresentation = 16, _BITS, _BITS - 1, 0
     common.RescaleIntercept, common.RescaleSlope, common.RescaleType = str(_INTERCEPT_HU), "1", "HU"
@@ -85,11 +85,6 @@ def _file_meta(dataset: Dataset) -> FileMetaDataset:
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return meta
-
-
-def _decimals(values: np.ndarray) -> list[str]:
-    """Numbers as DICOM's decimal strings, of at most 16 characters; -0 is written as 0."""
-    return [format_number_as_ds(float(value) + 0.0) for value in values]
 
 
 def _uid(seed: int, role: str) -> str:

@@ -35,7 +35,10 @@ class Results:
 
 
 def write_results(folder: Path, results: Results) -> None:
-    """Writes `RESULT_FILES` into a folder that exists; stage it (`files.staged_folder`) to have all or none."""
+    """Writes `RESULT_FILES`, and ``dicom/`` of a study from DICOM, into a folder that exists.
+
+    Stage it (`files.staged_folder`) to have all or none.
+    """
     report, study = results.report, results.study
     write_report_json(folder / "report.json", report)
     (folder / "report.md").write_text(report_to_markdown(report), encoding="utf-8")
@@ -43,4 +46,18 @@ def write_results(folder: Path, results: Results) -> None:
     (folder / "report.html").write_text(report_to_html(report, pictures), encoding="utf-8")
     (folder / "report.pdf").write_bytes(report_to_pdf(report, pictures, study.series))
     write_region_masks(folder / "regions.nii.gz", results.native_masks)
+    _write_dicom_objects(folder / "dicom", results)
     write_record(folder, results.run)
+
+
+def _write_dicom_objects(folder: Path, results: Results) -> None:
+    """Writes them if the study came from DICOM to which they can refer; if it cannot, `load_study` has said so."""
+    series = results.study.series
+    if series is None:
+        return
+    from reg2rg.dicom.derived import why_no_objects  # without pydicom there is no series either
+
+    if not why_no_objects(series):
+        from reg2rg.results.dicom_objects import write_dicom_objects
+
+        write_dicom_objects(folder, results.report, series, results.native_masks)
