@@ -36,7 +36,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import ComprehensiveSRStorage
 
-from reg2rg.codes import ANATOMICAL_STRUCTURE, abnormality_code, region_code
+from reg2rg.codes import ANATOMICAL_STRUCTURE, PRESENT, VOLUME, abnormality_code, region_code
 from reg2rg.dicom.derived import derived_uid, patient_and_study
 from reg2rg.report import DISCLAIMER, ModelSource, RegionReport, Report
 from reg2rg.results.dicom_seg import to_dicom, tracking_uid, unnamed_header
@@ -47,9 +47,9 @@ SERIES_NUMBER = 9002
 _CONTAINS = RelationshipTypeValues.CONTAINS
 _CHEST_CT = Code("169069000", "SCT", "Computed tomography of chest")
 _DEVICE = Code("121007", "DCM", "Device")  # CID 270
-_VOLUME = Code("118565006", "SCT", "Volume")  # CID 7472
+_VOLUME = to_dicom(VOLUME)
 _MILLILITER = Code("mL", "UCUM", "milliliter")
-_PRESENT = Code("52101004", "SCT", "Present")  # CID 240
+_PRESENT = to_dicom(PRESENT)
 _COMMENT = Code("121106", "DCM", "Comment")
 _FINDINGS = Code("121070", "DCM", "Findings")
 _EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")  # TID 1500, row 12

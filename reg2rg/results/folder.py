@@ -44,13 +44,14 @@ def write_results(folder: Path, results: Results) -> None:
     (folder / "report.md").write_text(report_to_markdown(report), encoding="utf-8")
     pictures = draw_report(study.volume, study.masks, [region.name for region in report.regions])
     (folder / "report.html").write_text(report_to_html(report, pictures), encoding="utf-8")
-    (folder / "report.pdf").write_bytes(report_to_pdf(report, pictures, study.series))
+    pdf = report_to_pdf(report, pictures, study.series)
+    (folder / "report.pdf").write_bytes(pdf)
     write_region_masks(folder / "regions.nii.gz", results.native_masks)
-    _write_dicom_objects(folder / "dicom", results)
+    _write_dicom_objects(folder / "dicom", results, pdf)
     write_record(folder, results.run)
 
 
-def _write_dicom_objects(folder: Path, results: Results) -> None:
+def _write_dicom_objects(folder: Path, results: Results, pdf: bytes) -> None:
     """Writes them if the study came from DICOM to which they can refer; if it cannot, `load_study` has said so."""
     series = results.study.series
     if series is None:
@@ -60,4 +61,4 @@ def _write_dicom_objects(folder: Path, results: Results) -> None:
     if not why_no_objects(series):
         from reg2rg.results.dicom_objects import write_dicom_objects
 
-        write_dicom_objects(folder, results.report, series, results.native_masks)
+        write_dicom_objects(folder, results.report, series, results.native_masks, pdf)
