@@ -8,7 +8,6 @@ document, too: disclaimer, the model's notice and all warnings.
 import hashlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from highdicom.sr import (
@@ -160,7 +159,7 @@ def _observer(series: DicomSeries, model: ModelSource) -> ObserverContext:
         uid=derived_uid(series, model, "device"),
         name="reg2rg",
         manufacturer_name="reg2rg",
-        model_name=_name(model),
+        model_name=model.short_name,
         serial_number=model.sha256,
     )
     return ObserverContext(CodedConcept.from_code(_DEVICE), device)
@@ -168,15 +167,10 @@ def _observer(series: DicomSeries, model: ModelSource) -> ObserverContext:
 
 def _algorithm(model: ModelSource) -> AlgorithmIdentification:
     return AlgorithmIdentification(
-        name=f"reg2rg, model {_name(model)}",
+        name=f"reg2rg, model {model.short_name}",
         version=model.version,
         parameters=[f"sha256 of the weights: {model.sha256}"],
     )
-
-
-def _name(model: ModelSource) -> str:
-    """A model's name; of a folder, its last part: paths say more than a report should."""
-    return Path(model.name).name or model.name
 
 
 def _digest(report: Report, segmentation: Dataset) -> str:

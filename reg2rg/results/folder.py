@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reg2rg.files import write_record
+from reg2rg.files import write_json, write_record
 from reg2rg.nifti import write_region_masks
 from reg2rg.report import Report
+from reg2rg.results.fhir import report_to_fhir
 from reg2rg.results.picture import draw_report
 from reg2rg.results.report_html import report_to_html
 from reg2rg.results.report_json import write_report_json
@@ -14,7 +15,7 @@ from reg2rg.results.report_markdown import report_to_markdown
 from reg2rg.results.report_pdf import report_to_pdf
 from reg2rg.volume import RegionMasks, Study
 
-RESULT_FILES = ("report.json", "report.md", "report.html", "report.pdf", "regions.nii.gz", "run.json")
+RESULT_FILES = ("report.json", "report.md", "report.html", "report.pdf", "fhir.json", "regions.nii.gz", "run.json")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,7 @@ def write_results(folder: Path, results: Results) -> None:
     (folder / "report.html").write_text(report_to_html(report, pictures), encoding="utf-8")
     pdf = report_to_pdf(report, pictures, study.series)
     (folder / "report.pdf").write_bytes(pdf)
+    write_json(folder / "fhir.json", report_to_fhir(report, pdf, study.series))
     write_region_masks(folder / "regions.nii.gz", results.native_masks)
     _write_dicom_objects(folder / "dicom", results, pdf)
     write_record(folder, results.run)

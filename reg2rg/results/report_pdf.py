@@ -112,7 +112,7 @@ class _Head:
 def _canvas_with_footer(report: Report) -> type[Canvas]:
     """A canvas that writes, below each page, who wrote the report, and the number of the page among all."""
     model = report.model
-    names = f"{_shortened(report.study_id)} · reg2rg {model.version} · model {_shortened(model.name)}"
+    names = f"{_shortened(report.study_id)} · reg2rg {model.version} · model {_shortened(model.short_name)}"
     left = f"{_markup(names)}<br/>model SHA-256 {_markup(model.sha256)}"
 
     class FooterCanvas(Canvas):
