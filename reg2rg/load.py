@@ -37,8 +37,8 @@ def load_study(
 
     Args:
         path: the CT in any orientation: ``.nii``, ``.nii.gz``, or DICOM (a folder, a zip, a DICOMDIR, a file).
-        masks: given region masks: folders of ``<region>.nii.gz``, multi-label files, ``"REGION=FILE"``, or pairs
-            (region, file); on the CT's grid or on another one of the same scan.
+        masks: given region masks: folders of ``<region>.nii.gz``, multi-label files, DICOM segmentations,
+            ``"REGION=FILE"``, or pairs (region, file); on the CT's grid or on another one of the same scan.
         segmenter: a name of `reg2rg.segment.SEGMENTERS`.
         study_id: what the study is called; by default `study_name` of the path.
         admit: looks at the canonical CT before any mask is read or drawn; gives warnings, or raises InputError.
@@ -56,7 +56,7 @@ def load_study(
         remarks = (*remarks, *(admit(volume) if admit else ()))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    given = read_masks(masks, volume.grid, volume) if masks else None
+    given = read_masks(masks, volume.grid, volume, dicom_series) if masks else None
     try:
         drawn = _draw(volume, draw, fallback) if draw else None
     except InputError as error:

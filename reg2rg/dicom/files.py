@@ -74,6 +74,11 @@ def inflates_too_far(file: BufferedIOBase) -> bool:
     return False
 
 
+def single_file(path: Path) -> DicomFile:
+    """A file on its own, called by its path."""
+    return DicomFile(str(path), partial(_open, path))
+
+
 @contextmanager
 def open_files(path: Path) -> Iterator[list[DicomFile]]:
     """The files of a folder, a zip, a DICOMDIR or a single file, in order of their names; open while the block runs.

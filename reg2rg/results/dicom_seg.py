@@ -150,7 +150,7 @@ def _slice_headers(series: DicomSeries) -> list[Dataset]:
         header.ImagePositionPatient = decimals(slice_.position_mm)
         header.ImageOrientationPatient = decimals([*across, *down])
         header.PixelSpacing = decimals([down_mm, across_mm])
-        header.SliceThickness = decimals([abs(np.cross(across, down) @ step)])[0]
+        header.SliceThickness = header.SpacingBetweenSlices = decimals([abs(np.cross(across, down) @ step)])[0]
         headers.append(header)
     return headers
 

@@ -1,18 +1,22 @@
 """Region masks that the user gives, as files, brought onto the CT's grid by their affines.
 
 An argument is a folder of ``<region>.nii.gz`` or of a segmenter's structures (TotalSegmentator, SAT), one multi-label
-file, or ``REGION=FILE``. Multi-label files are our own ``regions.nii.gz`` (known by the key in its header) or a label
-map: its labels are named by the table in its header or, without one, are those of TotalSegmentator's task ``total``.
+file, a DICOM segmentation, or ``REGION=FILE``. Multi-label files are our own ``regions.nii.gz`` (known by the key in
+its header) or a label map: its labels are named by the table in its header or, without one, are those of
+TotalSegmentator's task ``total``. Segments of a DICOM segmentation are known by their codes, or else by what they are
+called.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool
 
+from reg2rg.dicom.files import is_dicom
 from reg2rg.errors import InputError
 from reg2rg.geometry import reorient, resample
 from reg2rg.nifti import LabelMap, is_nifti, read_labels, read_region_masks, stem
@@ -20,7 +24,10 @@ from reg2rg.regions import REGIONS, find_region, get_region
 from reg2rg.segment import sat
 from reg2rg.segment.segmentation import Segmentation
 from reg2rg.segment.structures import Structure, complete, find_structure, paint, total_names
-from reg2rg.volume import Grid, RegionMasks, Volume
+from reg2rg.volume import DicomSeries, Grid, RegionMasks, Volume
+
+if TYPE_CHECKING:
+    from reg2rg.dicom.segmentation import DicomSegmentation, Segment
 
 MaskArgument = str | Path | tuple[str, str | Path]
 """A folder, a multi-label file, ``"REGION=FILE"``, or the same as a pair (region, file)."""
@@ -30,7 +37,9 @@ _LISTED = 8  # names in a warning, before "and N more"
 _DERIVED = "derived from other masks"
 
 
-def read_masks(arguments: Sequence[MaskArgument], grid: Grid, volume: Volume | None = None) -> Segmentation:
+def read_masks(
+    arguments: Sequence[MaskArgument], grid: Grid, volume: Volume | None = None, series: DicomSeries | None = None
+) -> Segmentation:
     """Reads given masks and brings them onto a grid, each by its affine: nearest voxel, never by array index.
 
     Files of a folder may be called after a region or one of its synonyms (``lung.nii.gz``, ``trachea.nii.gz``) or
@@ -43,6 +52,8 @@ def read_masks(arguments: Sequence[MaskArgument], grid: Grid, volume: Volume | N
         grid: the CT's grid.
         volume: the CT on that grid, in canonical space, by which masks of SAT that have no position are placed; None
             to take every affine as it stands.
+        series: where the CT came from, if it is DICOM: DICOM segmentations must be of the same patient and the same
+            frame of reference.
 
     Raises:
         InputError: if a path or region does not exist, a folder holds no region, a region is given twice, a file is
@@ -56,7 +67,7 @@ def read_masks(arguments: Sequence[MaskArgument], grid: Grid, volume: Volume | N
     sat_grid: Grid | None = None
     for position, argument in enumerate(arguments):
         for file in _list_files(argument, warnings):
-            masks, is_in_parts = _read(file, warnings)
+            masks, is_in_parts = _read(file, series, warnings)
             if volume is not None and sat.lacks_position(masks.grid, grid):
                 sat_grid = sat_grid or sat.seen_grid(volume, masks.grid.size_xyz, file.path)
                 masks = sat.place(masks, sat_grid, file.path)
@@ -137,11 +148,13 @@ def _list_folder(folder: Path, warnings: list[str]) -> Iterator[_MaskFile]:
     yield from (_MaskFile(path, structure) for path, structure in structures.items() if structure and structure.bits)
 
 
-def _read(file: _MaskFile, warnings: list[str]) -> tuple[RegionMasks, bool]:
+def _read(file: _MaskFile, series: DicomSeries | None, warnings: list[str]) -> tuple[RegionMasks, bool]:
     """The file's masks and landmarks on its own grid, and whether it is a label map, which may hold parts of a region.
 
     The keys of `sources` are the regions the file speaks of.
     """
+    if not is_nifti(file.path) and is_dicom(file.path):
+        return _read_dicom(file, series, warnings), True
     bit_field = read_region_masks(file.path)
     if bit_field is not None:
         if file.structure is not None:
@@ -183,6 +196,56 @@ def _apply_table(path: Path, labels: LabelMap, present: list[int], warnings: lis
         warnings.append(f"{path.name}: holds no mask")
     names_present = [region.name for region in REGIONS if region.name in regions]
     return replace(paint(labels, structures), sources=dict.fromkeys(names_present, path.name))
+
+
+def _read_dicom(file: _MaskFile, series: DicomSeries | None, warnings: list[str]) -> RegionMasks:
+    """A DICOM segmentation: what each segment shows, its code says, or else its words."""
+    try:
+        from reg2rg.dicom.segmentation import read_segmentation
+    except ModuleNotFoundError as error:
+        raise InputError(f"{file.path}: reading DICOM needs pydicom; pip install 'reg2rg[dicom]'") from error
+    segmentation = read_segmentation(file.path)
+    if series is not None:
+        _check_same_patient(file.path, segmentation, series)
+    names = {segment.number: segment.label or segment.description for segment in segmentation.segments}
+    structures: dict[int, Structure | None]
+    if file.structure is not None:
+        structures = dict.fromkeys(names, file.structure)
+        if len(names) > 1:
+            which = _sum_up([_spell(number, names) for number in names])
+            warnings.append(f"{file.path.name}: all of its segments ({which}) are taken as {file.structure.region}")
+    else:
+        structures = {segment.number: _structure_of(segment) for segment in segmentation.segments}
+        unknown = [_spell(number, names) for number, structure in structures.items() if structure is None]
+        if len(unknown) == len(structures):
+            found = _sum_up(unknown) or "none"
+            raise InputError(f"{file.path}: expected segments of regions, found {found}; give masks as REGION=FILE")
+        if unknown:
+            warnings.append(
+                f"{file.path.name}: not used, since no region is known for these segments: {_sum_up(unknown)}"
+            )
+    masks = segmentation.paint({number: structure.bits for number, structure in structures.items() if structure})
+    regions = {structure.region for structure in structures.values() if structure}
+    return replace(masks, sources={region.name: file.path.name for region in REGIONS if region.name in regions})
+
+
+def _structure_of(segment: "Segment") -> Structure | None:
+    if segment.region:
+        return Structure(segment.region)
+    words = (segment.label, segment.description, segment.type.meaning if segment.type else "")
+    return next((structure for structure in map(find_structure, words) if structure), None)
+
+
+def _check_same_patient(path: Path, segmentation: "DicomSegmentation", series: DicomSeries) -> None:
+    """Raises InputError if a segmentation says that it is of another patient or another frame of reference."""
+    patient_id = series.header.get("00100020", {}).get("Value", [""])[0]
+    if segmentation.patient_id and patient_id and segmentation.patient_id != patient_id:
+        raise InputError(f"{path}: the segmentation is of another patient than the CT; expected masks of the same scan")
+    frames = (segmentation.frame_of_reference_uid, series.frame_of_reference_uid)
+    if all(frames) and frames[0] != frames[1]:
+        raise InputError(
+            f"{path}: the segmentation lies in another frame of reference than the CT; expected masks of the same scan"
+        )
 
 
 def _check_field_of_view(path: Path, source: Grid, ct: Grid) -> None:

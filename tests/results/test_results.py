@@ -18,7 +18,7 @@ from reg2rg.phantom.world import Phantom
 from reg2rg.regions import get_region
 from reg2rg.report import DISCLAIMER, ModelSource, RegionReport, Report, Sentence, split_sentences
 from reg2rg.results.folder import RESULT_FILES, Results, write_results
-from reg2rg.results.picture import center_index, slice_picture, to_data_url
+from reg2rg.results.picture import center_index, draw_report, slice_picture, to_data_url
 from reg2rg.results.report_html import report_to_html
 from reg2rg.results.report_json import report_schema, report_to_json
 from reg2rg.results.report_markdown import report_to_markdown
@@ -84,7 +84,7 @@ def test_texts_say_what_must_be_said(report: Report, write) -> None:  # type: ig
 
 def test_page_is_self_contained_and_escaped(report: Report, phantom_study: Phantom) -> None:
     study = phantom_study.study
-    page = report_to_html(report, study.volume, study.masks)
+    page = report_to_html(report, draw_report(study.volume, study.masks, ("lung", "heart")))
     assert DISCLAIMER in page
     assert "study &amp; co" in page
     assert "Odd &lt;scan&gt;." in page
