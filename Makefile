@@ -24,7 +24,7 @@ check: .venv/ready
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 13) else f"reg2rg needs Python 3.11 or 3.12, found {v.major}.{v.minor}: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dicom,evaluate,viewer,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dicom,serve,evaluate,viewer,dev]'
 	touch $@
 
 clean:

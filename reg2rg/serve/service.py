@@ -45,7 +45,6 @@ def serve(settings: ServeSettings) -> None:
     find_segmenter(settings.segmenter)
     if settings.ca_file and not Path(settings.ca_file).is_file():
         raise InputError(f"--ca-file {settings.ca_file}: expected a file with certificates")
-    set_up_log()
     folder = DataFolder(Path(settings.data).absolute(), settings.free_mib)
     folder.create()
     lock = folder.lock(_LOCK_WAIT_S)
@@ -67,10 +66,11 @@ def serve(settings: ServeSettings) -> None:
         return reasons
 
     app = create_app(settings, token, inbox, queue, folder, metrics, missing)
+    web = _Web(app, settings)
+    set_up_log()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    web = _Web(app, settings)
     receiver = Receiver(settings, inbox, metrics)
     LOG.info("HTTP at http://%s:%d, %s a token", settings.listen, web.port, "with" if token else "without")
     LOG.info("DICOM at %s@%s:%d", settings.ae_title, settings.listen, receiver.port)
