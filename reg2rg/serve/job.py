@@ -39,7 +39,7 @@ class Job:
         crashes: how often it took its worker down.
         postponed_at: since when another server has not answered; 0 if none is waited for.
         tries: how often that server was tried.
-        problem: why it failed or waits, one line; empty otherwise.
+        problem: why it failed or waits, or what its results lack, one line; empty otherwise.
     """
 
     id: str

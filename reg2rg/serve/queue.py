@@ -194,11 +194,11 @@ class Queue:
             self._update(found[0].id, "state = ?, worker = ?, starts = starts + 1", State.RUNNING, worker)
             return self._get(found[0].id)
 
-    def finish(self, job_id: str) -> None:
-        """The job is done: its results are complete and where they belong."""
+    def finish(self, job_id: str, problem: str = "") -> None:
+        """The job is done: its results are complete and where they belong; `problem` says what they lack."""
         with self.transaction():
             self._count_end(job_id, State.DONE)
-            self._update(job_id, "state = ?, worker = NULL, problem = '', postponed_at = 0", State.DONE)
+            self._update(job_id, "state = ?, worker = NULL, problem = ?", State.DONE, problem)
 
     def fail(self, job_id: str, problem: str) -> None:
         """The job cannot be done, for the reason given in one line."""
@@ -231,18 +231,20 @@ class Queue:
                 self.fail(job.id, f"reporting it stopped the worker {MOST_CRASHES} times")
             return self._get(job.id)
 
-    def give_back(self) -> None:
-        """No worker is alive: what was running is queued again; what waited for instances waits anew.
+    def give_back(self) -> list[Job]:
+        """No worker is alive: what was running is queued again, and given; what waited for instances waits anew.
 
         While the service was down, nothing could come: the quiet time begins with the service.
         """
         with self.transaction():
-            for job in self.in_state(State.RUNNING):
+            interrupted = self.in_state(State.RUNNING)
+            for job in interrupted:
                 self._update(job.id, "state = ?, worker = NULL", State.QUEUED)
                 if job.starts >= MOST_STARTS:
                     self.fail(job.id, f"reporting it was interrupted {MOST_STARTS} times")
             for job in self.in_state(State.RECEIVED):
                 self._update(job.id, "state = state")
+            return interrupted
 
     def ended_before(self, age_s: float) -> list[Job]:
         """Jobs that ended longer ago than this."""

@@ -49,7 +49,7 @@ def serve(settings: ServeSettings) -> None:
     folder.create()
     lock = folder.lock(_LOCK_WAIT_S)
     queue = Queue(folder.queue)
-    queue.give_back()
+    interrupted = queue.give_back()
     folder.sweep(queue.ids())
     inbox = Inbox(queue, folder, settings.max_study_mib, settings.max_instance_mib)
     metrics = Metrics(queue, folder)
@@ -74,6 +74,8 @@ def serve(settings: ServeSettings) -> None:
     receiver = Receiver(settings, inbox, metrics)
     LOG.info("HTTP at http://%s:%d, %s a token", settings.listen, web.port, "with" if token else "without")
     LOG.info("DICOM at %s@%s:%d", settings.ae_title, settings.listen, receiver.port)
+    for job in interrupted:
+        LOG.info("job %s: taken up again", job.id)
     supervisor.start()
     web.start()
     try:

@@ -83,7 +83,8 @@ class Supervisor:
             self._kill(number)
         for thread in self._threads:
             thread.join()
-        self._queue.give_back()
+        for job in self._queue.give_back():
+            LOG.info("job %s: given back", job.id)
 
     def _keep(self, number: int) -> None:
         """Runs one worker until the service stops, a new one when it died."""

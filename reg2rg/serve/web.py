@@ -85,7 +85,7 @@ class JobAnswer(BaseModel):
     changed: datetime
     instances: Annotated[int, Field(description="DICOM objects that were received over DICOM")]
     attempts: Annotated[int, Field(description="how often work on it began")]
-    problem: Annotated[str, Field(description="why it failed or waits; empty otherwise")]
+    problem: Annotated[str, Field(description="why it failed or waits, or what its results lack")]
 
 
 class ErrorAnswer(BaseModel):

@@ -31,6 +31,7 @@ READY = "ready"
 CANNOT_START = "cannot start: "
 """What it prints instead, before a reason in one line."""
 
+_NOTHING_TO_SEND = "no DICOM objects were made and sent; the report's warnings say why"
 _LONGEST_PAUSE_S = 600.0
 _FIRST_PAUSE_S = 5.0
 _LOOK_EVERY_S = 0.5
@@ -101,9 +102,10 @@ class Worker:
                 self._fetch(job, source)
             self._report(source, result)
             sync_tree(result)
-        if files := sorted((result / "dicom").glob("*.dcm")):
+        files = sorted((result / "dicom").glob("*.dcm"))
+        if files:
             self._send(files)
-        self._queue.finish(job.id)
+        self._queue.finish(job.id, "" if files else _NOTHING_TO_SEND)
         if not self._keep_source:
             with self._queue.transaction():  # nobody may be linking its files meanwhile
                 self._folder.remove(source)

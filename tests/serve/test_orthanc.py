@@ -117,8 +117,8 @@ class Service:
         self._session = session
         self._config = folder / "serve.yaml"
         self._config.write_text(
-            f"data: {self.data}\nport: 0\ndicom_port: 0\nallow_ae: SCANNER\nquiet_seconds: 2\nfree_mib: 1\nrequests_per_minute: 60000\n"
-            f"dicomweb: {archive.url}/dicom-web\npush: {archive.url}/dicom-web\n"
+            f"data: {self.data}\nport: 0\ndicom_port: 0\nallow_ae: SCANNER\nquiet_seconds: 2\nfree_mib: 1\n"
+            f"dicomweb: {archive.url}/dicom-web\npush: {archive.url}/dicom-web\nrequests_per_minute: 60000\n"
         )
         self.log.touch()
 

@@ -1,5 +1,6 @@
 """Settings: refused in one line where they would be unsafe or cannot be used."""
 
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,16 @@ def test_the_password_of_the_archive_comes_from_a_file_or_the_environment(
     assert read_dicomweb_authorization(ServeSettings("q", dicomweb_auth_file=str(tmp_path / "auth"))) == "Bearer abc"
     with pytest.raises(InputError, match="readable text file"):
         read_dicomweb_authorization(ServeSettings("q", dicomweb_auth_file=str(tmp_path / "missing")))
+
+
+def test_the_page_for_hospitals_lists_the_settings() -> None:
+    page = (Path(__file__).parents[2] / "docs/HOSPITAL.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `") and line.count("|") == 4]
+    expected = []
+    for one in fields(ServeSettings):
+        default = "" if one.default in (MISSING, "") else f"`{one.default}`"
+        expected.append(f"| `{one.name}` | {default} | {one.metadata['help']} |")
+    assert rows == expected
 
 
 def test_help_lists_the_settings(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ class Plot:
     """Steps that do what the test says, and note what was done."""
 
     done: list[str] = field(default_factory=list)
+    objects: tuple[str, ...] = ("b.dcm", "a.dcm")
     trouble: dict[str, BaseException] = field(default_factory=dict)
 
     def _do(self, step: str) -> None:
@@ -40,12 +41,12 @@ class Plot:
         self._do("report")
         with staged_folder(result) as folder:
             (folder / "dicom").mkdir()
-            (folder / "dicom" / "b.dcm").write_bytes(b"b")
-            (folder / "dicom" / "a.dcm").write_bytes(b"a")
+            for name in self.objects:
+                (folder / "dicom" / name).write_bytes(b"DICOM")
             (folder / "report.json").write_text("{}")
 
     def send(self, files: Sequence[Path]) -> None:
-        assert [path.name for path in files] == ["a.dcm", "b.dcm"]
+        assert [path.name for path in files] == sorted(self.objects)
         self._do("send")
 
     def worker(self, house: House, keep_source: bool = False, retry_s: float = 100.0) -> Worker:
@@ -67,6 +68,16 @@ def test_a_received_study_is_reported_sent_and_removed(house: House, slices: lis
     assert not house.folder.source(job.id).exists()
     assert (house.folder.result(job.id) / "report.json").is_file()
     assert not plot.worker(house).work_once()
+
+
+def test_a_report_without_objects_is_done_and_says_so(house: House, plot: Plot) -> None:
+    job, _ = house.inbox.take_reference("1.2.3")
+    plot.objects = ()
+    plot.worker(house).work_once()
+    assert plot.done == ["fetch", "report"]
+    done = house.queue.find(job.id)
+    assert done.state is State.DONE
+    assert "no DICOM objects" in done.problem
 
 
 def test_a_reference_is_fetched_and_kept_where_wanted(house: House, plot: Plot) -> None:
