@@ -13,6 +13,7 @@ job is queued. What comes later:
 
 import hashlib
 import os
+import re
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -34,6 +35,7 @@ from reg2rg.serve.refusal import Reason, Refusal
 CT_CLASSES = (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 """SOP classes that are accepted."""
 
+_UID = re.compile(r"[0-9.]{1,64}")  # PS3.5, section 9.1; leading zeros are in use
 _UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID")
 _EARLIER_GONE = "objects came after the study was reported and its files were removed; send the whole study again"
 _REFUSED = "{} objects of the study were refused and did not come again; send the whole study again"
@@ -236,8 +238,8 @@ def read_uids(content: bytes) -> tuple[str, str]:
         raise Refusal(Reason.NOT_DICOM, "expected a DICOM CT image with its UIDs") from error
     if sop_class not in CT_CLASSES:
         raise Refusal(Reason.NOT_DICOM, "expected a CT image, found an object of another kind")
-    if not sop_uid or not study_uid:
-        raise Refusal(Reason.NOT_DICOM, "expected a CT image with SOPInstanceUID and StudyInstanceUID")
+    if not (_UID.fullmatch(sop_uid) and _UID.fullmatch(study_uid)):
+        raise Refusal(Reason.NOT_DICOM, "expected a CT image whose SOPInstanceUID and StudyInstanceUID are UIDs")
     return sop_uid, study_uid
 
 

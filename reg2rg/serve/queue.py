@@ -157,6 +157,10 @@ class Queue:
         rows = self._rows("SELECT name FROM instances WHERE job = ? AND bytes IS NOT NULL", job_id)
         return frozenset(name for (name,) in rows)
 
+    def count_instances(self, job_id: str) -> int:
+        """How many DICOM objects came for a job."""
+        return self._rows("SELECT COUNT(*) FROM instances WHERE job = ? AND bytes IS NOT NULL", job_id)[0][0]
+
     def count_refused(self, job_id: str) -> int:
         """How many DICOM objects of a job were refused and did not come again."""
         return self._rows("SELECT COUNT(*) FROM instances WHERE job = ? AND bytes IS NULL", job_id)[0][0]

@@ -17,7 +17,7 @@ from reg2rg.serve.queue import Queue
 from reg2rg.serve.settings import TOKEN_VARIABLE, ServeSettings
 from reg2rg.serve.worker import CANNOT_START, READY
 
-_LONGEST_PAUSE_S = 60.0
+_MOST_DOUBLINGS = 6  # of the second between a worker's death and its successor
 _LOOK_EVERY_S = 0.1
 
 
@@ -96,7 +96,7 @@ class Supervisor:
             job = self._queue.crashed(number)
             LOG.error("worker %d: died%s", number, f" at job {job.id}" if job else "")
             deaths = 0 if was_ready else deaths + 1
-            self._stopping.wait(min(_LONGEST_PAUSE_S, 2.0**deaths))
+            self._stopping.wait(2.0 ** min(deaths, _MOST_DOUBLINGS))
 
     def _run(self, number: int) -> bool:
         """Runs one worker to its end; whether it was ever ready."""

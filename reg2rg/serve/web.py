@@ -42,7 +42,7 @@ _CHUNK = 2**20
 _MIB = 2**20
 _ZIP_TYPES = ("application/zip", "application/x-zip-compressed", "application/octet-stream")
 _OPEN_PATHS = ("/health", "/ready")
-_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]", "testserver")
+_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _TOO_LARGE = "the body is larger than the service accepts"
 _CODES = {
     Reason.NOT_DICOM: 422,
@@ -153,7 +153,7 @@ def create_app(
             series=job.series_uid,
             created=datetime.fromtimestamp(job.created_at, UTC),
             changed=datetime.fromtimestamp(job.changed_at, UTC),
-            instances=len(queue.instances(job.id)),
+            instances=queue.count_instances(job.id),
             attempts=job.starts,
             problem=job.problem,
         )

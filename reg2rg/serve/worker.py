@@ -32,8 +32,8 @@ CANNOT_START = "cannot start: "
 """What it prints instead, before a reason in one line."""
 
 _NOTHING_TO_SEND = "no DICOM objects were made and sent; the report's warnings say why"
-_LONGEST_PAUSE_S = 600.0
 _FIRST_PAUSE_S = 5.0
+_MOST_DOUBLINGS = 7  # of the pause: it grows to 640 s
 _LOOK_EVERY_S = 0.5
 
 Report = Callable[[Path, Path], None]
@@ -115,7 +115,7 @@ class Worker:
             self._queue.fail(job.id, f"{problem}, for {job.tries + 1} tries")
             LOG.warning("job %s: failed, see its problem", job.id)
             return
-        pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**job.tries)
+        pause_s = _FIRST_PAUSE_S * 2 ** min(job.tries, _MOST_DOUBLINGS)
         self._queue.postpone(job.id, problem, pause_s)
         LOG.warning("job %s: waits %.0f s for another server", job.id, pause_s)
 
@@ -144,6 +144,9 @@ def main() -> None:
     except InputError as error:
         print(CANNOT_START + " ".join(str(error).split()), file=said, flush=True)
         return
+    except Exception as error:  # such as a device without memory: the supervisor tries again
+        LOG.error("worker %d: cannot start: %s", given["number"], place_of(error))
+        sys.exit(1)
     print(READY, file=said, flush=True)
     while not stopping.is_set():
         if not worker.work_once():

@@ -185,10 +185,20 @@ def test_other_objects_are_refused(house: House, slices: list[Dataset]) -> None:
     assert house.queue.ids() == []
 
 
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "StudyInstanceUID"])
+@pytest.mark.parametrize("value", ["../../../etc/passwd", PATIENT, "1" * 65])
+@pytest.mark.filterwarnings("ignore:.*for VR UI")
+def test_what_is_no_uid_is_refused(house: House, slices: list[Dataset], keyword: str, value: str) -> None:
+    setattr(slices[0], keyword, value)
+    with pytest.raises(Refusal, match="are UIDs") as caught:
+        house.receive(slices[:1])
+    assert value not in str(caught.value)
+    assert house.queue.ids() == []
+
+
 def test_uids_name_no_files(house: House, slices: list[Dataset]) -> None:
-    slices[0].SOPInstanceUID = "../../../etc/passwd"
-    job = house.receive(slices[:1])
-    (name,) = house.files(job)
+    slices[0].SOPInstanceUID = ".."
+    (name,) = house.files(house.receive(slices[:1]))
     assert len(name) == len("0" * 32 + ".dcm")
 
 
