@@ -84,7 +84,7 @@ def test_texts_say_what_must_be_said(report: Report, write) -> None:  # type: ig
 
 def test_page_is_self_contained_and_escaped(report: Report, phantom_study: Phantom) -> None:
     study = phantom_study.study
-    page = report_to_html(report, draw_report(study.volume, study.masks, ("lung", "heart")))
+    page = report_to_html(report, draw_report(report, study.volume, study.masks))
     assert DISCLAIMER in page
     assert "study &amp; co" in page
     assert "Odd &lt;scan&gt;." in page
