@@ -146,10 +146,10 @@ def read_segmentation(path: Path) -> DicomSegmentation:
 
 
 def _read_header(file: DicomFile) -> pydicom.FileDataset:
+    with file.open() as opened:
+        if not begins_as_dicom(opened):
+            raise InputError(f"{file.name}: expected a DICOM segmentation, this is no DICOM; give the SEG object")
     try:
-        with file.open() as opened:
-            if not begins_as_dicom(opened):
-                raise ValueError("no DICOM")
         with file.open() as opened:
             if inflates_too_far(opened):
                 raise ValueError("too large")

@@ -78,6 +78,7 @@ def make_segmentation(series: DicomSeries, masks: RegionMasks, model: ModelSourc
     organization = derived_uid(series, model, "dimension organization")
     for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization  # highdicom's own are drawn by lot
+    segmentation.ContentCreatorName = ""  # of type 2; highdicom leaves it out
     segmentation.update(patient_and_study(series))
     return segmentation
 
