@@ -1,9 +1,7 @@
 """The written segmentation: the same voxels at the same places, by readers that are not ours, and valid DICOM."""
 
 import json
-import shutil
 import subprocess
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from objects import MODEL, SIZE, assert_valid, random_masks, read_series
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
 from scanner import AXIAL, CORONAL, SAGITTAL, SERIES, STUDY, block, from_simpleitk, make_enhanced, make_series, save
@@ -19,46 +18,17 @@ from scanner import AXIAL, CORONAL, SAGITTAL, SERIES, STUDY, block, from_simplei
 from reg2rg.codes import region_code
 from reg2rg.dicom.derived import write_object
 from reg2rg.dicom.read import read_dicom
-from reg2rg.report import ModelSource
 from reg2rg.results.dicom_seg import make_segmentation, to_acquired
-from reg2rg.volume import DicomSeries, Grid, RegionMasks
+from reg2rg.volume import DicomSeries, RegionMasks
 
-MODEL = ModelSource("phantom", "a" * 64, "0.1.0")
-SIZE = (9, 7, 8)
-"""Columns, rows and slices: a frame has 63 pixels, which do not fill whole bytes."""
 OBLIQUE = (0.96, 0.28, 0, -0.28 * 0.8, 0.96 * 0.8, 0.6)
 ORIENTATIONS = {"axial": AXIAL, "feet first": (1, 0, 0, 0, -1, 0), "coronal": CORONAL, "sagittal": SAGITTAL}
 ORIENTATIONS["oblique"] = OBLIQUE
 
 
-def random_masks(grid: Grid) -> RegionMasks:
-    """Three regions, overlapping, without any symmetry, and absent from a slice at both ends and within."""
-    rng = np.random.default_rng(0)
-    masks = {name: rng.random(grid.size_xyz) > 0.6 for name in ("heart", "lung", "trachea and bronchie")}
-    for mask in masks.values():
-        mask[:, :, [0, 3, -1]] = False
-    masks["heart"][:, :, 5] = False
-    sources = {"heart": "heart.nii.gz", "lung": "segmenter:threshold"}
-    return RegionMasks.from_masks(masks, grid.affine, sources | {"trachea and bronchie": "segmenter:program 2.4"})
-
-
-def read_series(folder: Path, datasets: Sequence[Dataset]) -> DicomSeries:
-    return read_dicom(save(folder / "ct", datasets)).series
-
-
 def write(folder: Path, series: DicomSeries, masks: RegionMasks) -> Path:
     write_object(folder / "seg.dcm", make_segmentation(series, masks, MODEL))
     return folder / "seg.dcm"
-
-
-def assert_valid(path: Path) -> None:
-    """No error of dciodvfy, and no warning but that the tests' series lack what a DICOMDIR wants."""
-    program = shutil.which("dciodvfy")
-    if program is None:
-        pytest.skip("needs dciodvfy (Debian's package dicom3tools)")
-    said = subprocess.run([program, "-new", str(path)], capture_output=True, text=True, check=False).stderr
-    remarks = [line for line in said.splitlines() if line.startswith(("Error", "Warning"))]
-    assert [line for line in remarks if "needed to build DICOMDIR" not in line] == []
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
