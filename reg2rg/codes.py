@@ -22,7 +22,8 @@ class Code:
     """A coded concept, the triplet of PS3.3, section 8.
 
     Attributes:
-        scheme: the coding scheme's designator: ``SCT`` is SNOMED CT, ``DCM`` the DICOM Controlled Terminology.
+        scheme: the coding scheme's designator: ``SCT`` is SNOMED CT, ``DCM`` the DICOM Controlled Terminology, ``LN``
+            LOINC.
         value: the code; text, whatever it looks like.
         meaning: what it stands for, in words.
     """
@@ -34,6 +35,17 @@ class Code:
 
 ANATOMICAL_STRUCTURE = Code("SCT", "91723000", "Anatomical Structure")  # CID 7150
 """The category to which every region belongs."""
+
+CHEST_CT_REPORT = Code("LN", "24627-2", "CT Chest Report")  # CID 7000
+"""What kind of document a report is."""
+
+FINDINGS = Code("LN", "59776-5", "Findings")  # CID 7001
+"""What is said about a region."""
+
+VOLUME = Code("SCT", "118565006", "Volume")  # CID 7472
+
+PRESENT = Code("SCT", "52101004", "Present")  # CID 240
+"""What is said of an abnormality."""
 
 _REGION_CODES: dict[str, Code] = {
     "abdomen": Code("SCT", "818981001", "Abdomen"),  # CID 7151

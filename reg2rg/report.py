@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 DISCLAIMER = "Research software, not a medical device. This report is unverified: it was written by a program."
 
@@ -61,7 +62,7 @@ class ModelSource:
     """Which model wrote a report.
 
     Attributes:
-        name: a shipped model's name, or the folder's.
+        name: a shipped model's name, or the folder.
         sha256: of the weights.
         version: of reg2rg.
         notice: what must be said wherever this model is used; empty for a model of which we know nothing.
@@ -71,6 +72,15 @@ class ModelSource:
     sha256: str
     version: str
     notice: str = ""
+
+    @property
+    def short_name(self) -> str:
+        """The name without the folders above it, which a document that is sent away should not tell.
+
+        >>> ModelSource("models/published", "", "").short_name
+        'published'
+        """
+        return PurePath(self.name).name or self.name
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ def test_report_writes_a_whole_folder(scan: Path, untrained: Path, tmp_path: Pat
     assert printed == json.loads((out / "report.json").read_text())
     assert [region["name"] for region in printed["regions"]] == ["heart", "lung"]
     assert sorted(path.name for path in out.iterdir()) == [
-        "regions.nii.gz", "report.html", "report.json", "report.md", "run.json",
+        "fhir.json", "regions.nii.gz", "report.html", "report.json", "report.md", "report.pdf", "run.json",
     ]  # fmt: skip
     run = json.loads((out / "run.json").read_text())
     assert run["settings"]["generation"]["max_new_tokens"] == 4

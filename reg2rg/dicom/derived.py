@@ -98,7 +98,7 @@ def derive_object(series: DicomSeries, model: ModelSource, sop_class_uid: str, c
     derived.SOPClassUID = sop_class_uid
     derived.SOPInstanceUID = derived_uid(series, model, sop_class_uid, hashlib.sha256(content).hexdigest())
     derived.Manufacturer = "reg2rg"
-    derived.ManufacturerModelName = re.sub(r"[^ -\[\]-~]", "?", model.name)[:_MAX_TEXT]
+    derived.ManufacturerModelName = re.sub(r"[^ -\[\]-~]", "?", model.short_name)[:_MAX_TEXT]
     derived.DeviceSerialNumber = model.sha256
     derived.SoftwareVersions = model.version
     derived.file_meta = FileMetaDataset()

@@ -8,7 +8,6 @@ document, too: disclaimer, the model's notice and all warnings.
 import hashlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from highdicom.sr import (
@@ -36,7 +35,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import ComprehensiveSRStorage
 
-from reg2rg.codes import ANATOMICAL_STRUCTURE, abnormality_code, region_code
+from reg2rg.codes import ANATOMICAL_STRUCTURE, PRESENT, VOLUME, abnormality_code, region_code
 from reg2rg.dicom.derived import derived_uid, patient_and_study
 from reg2rg.report import DISCLAIMER, ModelSource, RegionReport, Report
 from reg2rg.results.dicom_seg import to_dicom, tracking_uid, unnamed_header
@@ -47,9 +46,9 @@ SERIES_NUMBER = 9002
 _CONTAINS = RelationshipTypeValues.CONTAINS
 _CHEST_CT = Code("169069000", "SCT", "Computed tomography of chest")
 _DEVICE = Code("121007", "DCM", "Device")  # CID 270
-_VOLUME = Code("118565006", "SCT", "Volume")  # CID 7472
+_VOLUME = to_dicom(VOLUME)
 _MILLILITER = Code("mL", "UCUM", "milliliter")
-_PRESENT = Code("52101004", "SCT", "Present")  # CID 240
+_PRESENT = to_dicom(PRESENT)
 _COMMENT = Code("121106", "DCM", "Comment")
 _FINDINGS = Code("121070", "DCM", "Findings")
 _EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")  # TID 1500, row 12
@@ -160,7 +159,7 @@ def _observer(series: DicomSeries, model: ModelSource) -> ObserverContext:
         uid=derived_uid(series, model, "device"),
         name="reg2rg",
         manufacturer_name="reg2rg",
-        model_name=_name(model),
+        model_name=model.short_name,
         serial_number=model.sha256,
     )
     return ObserverContext(CodedConcept.from_code(_DEVICE), device)
@@ -168,15 +167,10 @@ def _observer(series: DicomSeries, model: ModelSource) -> ObserverContext:
 
 def _algorithm(model: ModelSource) -> AlgorithmIdentification:
     return AlgorithmIdentification(
-        name=f"reg2rg, model {_name(model)}",
+        name=f"reg2rg, model {model.short_name}",
         version=model.version,
         parameters=[f"sha256 of the weights: {model.sha256}"],
     )
-
-
-def _name(model: ModelSource) -> str:
-    """A model's name; of a folder, its last part: paths say more than a report should."""
-    return Path(model.name).name or model.name
 
 
 def _digest(report: Report, segmentation: Dataset) -> str:

@@ -6,6 +6,7 @@ axial slices, superior is up in coronal and sagittal ones, and sagittal slices l
 
 import base64
 import io
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -13,14 +14,64 @@ from jaxtyping import Bool, Shaped
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_erosion
 
-from reg2rg.intensity import HUWindow
+from reg2rg.intensity import LUNG_WINDOW, SOFT_TISSUE_WINDOW, HUWindow
 from reg2rg.regions import get_region
+from reg2rg.report import Report
 from reg2rg.volume import RegionMasks, Volume
 
 Plane = Literal["axial", "coronal", "sagittal"]
 
+_PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
 _FIXED_AXIS: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 _SIDES: dict[Plane, tuple[str, str]] = {"axial": ("R", "L"), "coronal": ("R", "L"), "sagittal": ("A", "P")}
+_AIR_FILLED = ("lung", "trachea and bronchie", "pleura")
+_REGION_PX, _OVERVIEW_PX = 220, 400
+
+
+@dataclass(frozen=True, eq=False)
+class SlicePicture:
+    """One slice as a picture.
+
+    Attributes:
+        plane: which way it is cut.
+        index: voxel index along the cut axis, in canonical space.
+        image: the picture.
+    """
+
+    plane: Plane
+    index: int
+    image: Image.Image
+
+
+@dataclass(frozen=True, eq=False)
+class ReportPictures:
+    """The pictures of one report, axial, coronal and sagittal each.
+
+    Attributes:
+        overview: all regions, through the middle of the largest one.
+        regions: each region alone, through its own middle; by name.
+    """
+
+    overview: tuple[SlicePicture, ...]
+    regions: dict[str, tuple[SlicePicture, ...]]
+
+
+def draw_report(report: Report, volume: Volume, masks: RegionMasks) -> ReportPictures:
+    """The pictures of a report.
+
+    Args:
+        report: the report; of one region at least.
+        volume: the CT in canonical space (RAS+).
+        masks: the masks of its regions on the same grid.
+    """
+    centers = {region.name: center_index(masks, region.name) for region in report.regions}
+    regions = {}
+    for name, center in centers.items():
+        window = LUNG_WINDOW if name in _AIR_FILLED else SOFT_TISSUE_WINDOW
+        regions[name] = _three_planes(volume, masks, center, (name,), window, _REGION_PX)
+    largest = max(report.regions, key=lambda region: region.volume_ml).name
+    overview = _three_planes(volume, masks, centers[largest], tuple(centers), SOFT_TISSUE_WINDOW, _OVERVIEW_PX)
+    return ReportPictures(overview, regions)
 
 
 def slice_picture(
@@ -66,7 +117,8 @@ def slice_picture(
 def center_index(masks: RegionMasks, name: str) -> tuple[int, int, int]:
     """For each axis the slice in which the region is largest: where a reader would look for it."""
     mask = masks.mask(name)
-    sums = (mask.sum(axis=(1, 2)), mask.sum(axis=(0, 2)), mask.sum(axis=(0, 1)))
+    along_z = mask.sum(axis=2)
+    sums = (along_z.sum(axis=1), along_z.sum(axis=0), mask.sum(axis=(0, 1)))
     x, y, z = (int(np.argmax(total)) for total in sums)
     return x, y, z
 
@@ -76,6 +128,21 @@ def to_data_url(image: Image.Image) -> str:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _three_planes(
+    volume: Volume,
+    masks: RegionMasks,
+    center: tuple[int, int, int],
+    names: tuple[str, ...],
+    window: HUWindow,
+    height_px: int,
+) -> tuple[SlicePicture, ...]:
+    cuts = ((plane, center[_FIXED_AXIS[plane]]) for plane in _PLANES)
+    return tuple(
+        SlicePicture(plane, index, slice_picture(volume, masks, plane, index, names, window, height_px))
+        for plane, index in cuts
+    )
 
 
 def _hang(cut: Shaped[np.ndarray, "across up"]) -> Shaped[np.ndarray, "row column"]:

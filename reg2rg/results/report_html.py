@@ -2,26 +2,19 @@
 
 from html import escape
 
-from reg2rg.intensity import LUNG_WINDOW, SOFT_TISSUE_WINDOW, HUWindow
 from reg2rg.regions import get_region
 from reg2rg.report import DISCLAIMER, RegionReport, Report
-from reg2rg.results.picture import Plane, center_index, slice_picture, to_data_url
-from reg2rg.volume import RegionMasks, Volume
-
-_PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
-_AXIS: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
-_AIR_FILLED = ("lung", "trachea and bronchie", "pleura")
+from reg2rg.results.picture import ReportPictures, SlicePicture, to_data_url
 
 
-def report_to_html(report: Report, volume: Volume, masks: RegionMasks) -> str:
+def report_to_html(report: Report, pictures: ReportPictures) -> str:
     """The page.
 
     Args:
         report: what to show.
-        volume: the CT in canonical space.
-        masks: the region masks on the same grid.
+        pictures: of its regions.
     """
-    cards = "\n".join(_card(region, volume, masks) for region in report.regions)
+    cards = "\n".join(_card(region, pictures.regions[region.name]) for region in report.regions)
     sentences = "\n".join(_paragraph(region) for region in report.regions)
     sentences += "".join(
         f'<div class="region"><h2>{escape(title)} (no region)</h2><p>{escape(text)}</p></div>'
@@ -79,31 +72,24 @@ def _mask_verdict(region: RegionReport) -> str:
     return f'<span class="doubtful" title="{escape("; ".join(region.mask_doubts))}">doubtful mask</span>'
 
 
-def _card(region: RegionReport, volume: Volume, masks: RegionMasks) -> str:
-    window = LUNG_WINDOW if region.name in _AIR_FILLED else SOFT_TISSUE_WINDOW
-    center = center_index(masks, region.name)
-    pictures = "".join(_figure(region, plane, center[_AXIS[plane]], volume, masks, window) for plane in _PLANES)
+def _card(region: RegionReport, pictures: tuple[SlicePicture, ...]) -> str:
+    figures = "".join(_figure(region, picture) for picture in pictures)
     color = "rgb({}, {}, {})".format(*get_region(region.name).color_rgb)
     doubts = (
         f'<p class="doubtful">Doubtful mask: {escape("; ".join(region.mask_doubts))}</p>' if region.mask_doubts else ""
     )
     return (
         f'<article class="card" id="card-{region.index}" data-region="{region.index}" tabindex="0"'
-        f' style="--color: {color}"><h2>{escape(region.name)}</h2><div class="pictures">{pictures}</div>'
+        f' style="--color: {color}"><h2>{escape(region.name)}</h2><div class="pictures">{figures}</div>'
         f'<p class="facts">region {region.index} · {region.volume_ml:.0f} ml · mask from '
         f"{escape(region.mask_source)}</p>{doubts}</article>"
     )
 
 
-def _figure(
-    region: RegionReport, plane: Plane, index: int, volume: Volume, masks: RegionMasks, window: HUWindow
-) -> str:
-    picture = slice_picture(volume, masks, plane, index, (region.name,), window, height_px=220)
-    share = f"flex-grow: {picture.width / picture.height:.3f}"  # of the row's width: all pictures become equally high
-    return (
-        f'<img src="{to_data_url(picture)}" style="{share}" alt="{escape(region.name)}, {plane} slice {index}"'
-        f' title="{plane} slice {index}">'
-    )
+def _figure(region: RegionReport, picture: SlicePicture) -> str:
+    image, place = picture.image, f"{picture.plane} slice {picture.index}"
+    share = f"flex-grow: {image.width / image.height:.3f}"  # of the row's width: all pictures become equally high
+    return f'<img src="{to_data_url(image)}" style="{share}" alt="{escape(region.name)}, {place}" title="{place}">'
 
 
 _STYLE = """

@@ -1,23 +1,43 @@
-"""The folder ``dicom/`` of a study from DICOM, and none of a study that has no objects to refer to."""
+"""The folder ``dicom/`` of a study from DICOM, whatever its header holds; none of one without objects to refer to."""
 
 import json
+import logging
+import warnings
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from objects import MODEL, SIZE, assert_valid
+from objects import MODEL, SIZE, assert_valid, random_masks, read_series
+from pydicom.uid import EncapsulatedPDFStorage
 from scanner import block, make_series, save
 
+from reg2rg.dicom.derived import derived_uid
 from reg2rg.load import load_study, read_scan, to_native
 from reg2rg.nifti import write_region_masks, write_volume
 from reg2rg.regions import get_region
 from reg2rg.report import RegionReport, Report, Sentence
+from reg2rg.results.dicom_objects import write_dicom_objects
 from reg2rg.results.folder import Results, write_results
-from reg2rg.volume import RegionMasks
+from reg2rg.volume import DicomSeries, RegionMasks
 
 BOX = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+REPORT = Report(
+    "study", "ct", (1.0, 1.0, 1.0), SIZE, "LPS", MODEL,
+    (RegionReport(0, "heart", "heart", (Sentence("Clear.", ()),), 600.0, BOX, 4),),
+)  # fmt: skip
+ODD_VALUES = {
+    "StudyDate": "no date!",
+    "PatientBirthDate": "1970.01.01",
+    "PatientSex": "male",
+    "PatientID": "77" * 50,
+    "PatientAge": "old",
+    "PatientName": "A=B=C=D=E^^^^^^^^",
+    "AccessionNumber": "line\nbreak\ttoo long for its kind",
+    "StudyDescription": "\u00e9\u4eba",
+    "TimezoneOffsetFromUTC": "UTC",
+}
 
 
 def save_without(keyword: str, folder: Path) -> Path:
@@ -52,7 +72,7 @@ def test_a_study_from_dicom_leaves_valid_objects_that_its_record_lists(tmp_path:
     out = tmp_path / "out"
     out.mkdir()
     write_results(out, made)
-    names = ["report_sr.dcm", "segmentation.dcm"]
+    names = ["report_pdf.dcm", "report_sr.dcm", "segmentation.dcm"]
     assert sorted(path.name for path in (out / "dicom").iterdir()) == names
     assert {f"dicom/{name}" for name in names} <= json.loads((out / "run.json").read_text())["files"].keys()
     for name in names:
@@ -105,3 +125,38 @@ def assert_no_objects(made: Results, obstacle: str, folder: Path) -> None:
     (folder / "out").mkdir()
     write_results(folder / "out", made)
     assert (folder / "out/report.json").is_file() and not (folder / "out/dicom").exists()
+
+
+def odd_series(folder: Path) -> DicomSeries:
+    datasets = make_series(block(size=SIZE))
+    for dataset in datasets:
+        dataset.SpecificCharacterSet = "ISO_IR 192"
+        for keyword, value in ODD_VALUES.items():
+            setattr(dataset, keyword, value)
+    return read_series(folder, datasets)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of writing the series itself
+def test_odd_values_are_taken_over_in_silence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    series = odd_series(tmp_path)
+    assert {"no date!", "77" * 50} <= {str(element.get("Value", [""])[0]) for element in series.header.values()}
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_dicom_objects(tmp_path / "dicom", REPORT, series, random_masks(series.grid), b"%PDF")
+    told = ("no date!", "77" * 50, "1970.01.01", "too long for its kind", "A=B=C")
+    assert [value for value in told if value in caplog.text] == []
+    for name in ("segmentation.dcm", "report_sr.dcm", "report_pdf.dcm"):
+        written = pydicom.dcmread(tmp_path / "dicom" / name)
+        assert (written.PatientID, written.StudyDate) == ("77" * 50, "no date!")
+        assert written.StudyInstanceUID == series.study_uid
+
+
+def test_objects_of_a_report_are_series_of_their_own(tmp_path: Path) -> None:
+    series = read_series(tmp_path, make_series(block(size=SIZE)))
+    write_dicom_objects(tmp_path / "dicom", REPORT, series, random_masks(series.grid), b"%PDF")
+    written = [pydicom.dcmread(path) for path in sorted((tmp_path / "dicom").iterdir())]
+    assert len({str(one.SeriesInstanceUID) for one in written} | {series.series_uid}) == 4
+    assert len({one.SeriesNumber for one in written}) == 3
+    assert written[0].SeriesInstanceUID == derived_uid(series, MODEL, EncapsulatedPDFStorage)
+    assert {one.Manufacturer for one in written} == {"reg2rg"}
