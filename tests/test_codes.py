@@ -3,7 +3,16 @@
 import pytest
 
 from reg2rg.abnormalities import ABNORMALITY_NAMES
-from reg2rg.codes import ANATOMICAL_STRUCTURE, Code, abnormality_code, region_code
+from reg2rg.codes import (
+    ANATOMICAL_STRUCTURE,
+    CHEST_CT_REPORT,
+    FINDINGS,
+    PRESENT,
+    VOLUME,
+    Code,
+    abnormality_code,
+    region_code,
+)
 from reg2rg.errors import InputError
 from reg2rg.regions import REGION_NAMES
 
@@ -48,6 +57,10 @@ def check_digit_is_right(identifier: str) -> bool:
 
 def test_every_region_has_a_code_of_a_context_group() -> None:
     assert [code.meaning for code in (*REGION_CODES, ANATOMICAL_STRUCTURE) if not in_dicom(code)] == []
+
+
+def test_words_of_a_report_have_codes_of_context_groups() -> None:
+    assert [code.meaning for code in (CHEST_CT_REPORT, FINDINGS, PRESENT, VOLUME) if not in_dicom(code)] == []
 
 
 def test_abnormalities_have_codes_of_context_groups_unless_none_has_them() -> None:

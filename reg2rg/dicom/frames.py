@@ -5,7 +5,9 @@ Distances and directions are DICOM's own here: millimetres in LPS (to the left, 
 a frame's own, or shared by all; PS3.3, section C.7.6.16).
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -312,3 +314,16 @@ def frame_values(image: Image, index: int, group: str, keyword: str) -> list[Any
     if value is None or (isinstance(value, str) and not value):
         return []
     return list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
+
+
+@contextmanager
+def pydicom_silent() -> Iterator[None]:
+    """Without pydicom's remarks on headers: they quote values, and what matters of them is said in the error."""
+    logger = pydicom.config.logger
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = was_disabled

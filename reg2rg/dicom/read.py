@@ -1,19 +1,16 @@
 """DICOM files in, a CT out: HU on the grid of its slices, and which object each slice is."""
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from jaxtyping import Float, Num
 
 from reg2rg.dicom.derived import read_header
 from reg2rg.dicom.files import DicomFile, open_files
-from reg2rg.dicom.frames import Frame, Image, read_frames, read_hu, read_image
+from reg2rg.dicom.frames import Frame, Image, pydicom_silent, read_frames, read_hu, read_image
 from reg2rg.dicom.series import Series, choose_series, group_series
 from reg2rg.dicom.stack import Stack, build_stack, sort_places
 from reg2rg.errors import InputError
@@ -46,7 +43,7 @@ def read_dicom(path: Path, series_uid: str | None = None) -> DicomScan:
         InputError: if there is no CT, or its slices do not make one even volume.
     """
     try:
-        with _pydicom_silent(), open_files(path) as files:
+        with pydicom_silent(), open_files(path) as files:
             images, remarks = _read_images(files)
             series, choice = choose_series(group_series(images), series_uid)
             stack, duplicates = _stack(series)
@@ -162,16 +159,3 @@ def _record(series: Series, stack: Stack) -> DicomSeries:
 def _slice(frame: Frame) -> DicomSlice:
     x, y, z = (float(mm) for mm in frame.position_mm)
     return DicomSlice(frame.sop_class_uid, frame.sop_instance_uid, frame.index, (x, y, z))
-
-
-@contextmanager
-def _pydicom_silent() -> Iterator[None]:
-    """Without pydicom's remarks on headers: they quote values, and what matters of them is said in the error."""
-    logger = pydicom.config.logger
-    was_disabled, logger.disabled = logger.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = was_disabled

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Float, Int, Integer, UInt8
 from pydicom.pixels import iter_pixels
 from pydicom.sr.coding import Code as DicomCode
 from pydicom.uid import UID, SegmentationStorage
 
 from reg2rg.codes import Code, region_code
 from reg2rg.dicom.files import DicomFile, begins_as_dicom, inflates_too_far, single_file
-from reg2rg.dicom.frames import PIXEL_TAGS, Image, Plane, check_decodable, frame_values, read_plane
+from reg2rg.dicom.frames import PIXEL_TAGS, Image, Plane, check_decodable, frame_values, pydicom_silent, read_plane
 from reg2rg.dicom.stack import slices_affine
 from reg2rg.errors import InputError
 from reg2rg.nifti import MAX_VOXELS
@@ -118,12 +118,13 @@ class DicomSegmentation:
             table[number] = value
         if not wanted:
             return RegionMasks(array.transpose(2, 1, 0), self.grid.affine)
-        for frame, pixels in zip(wanted, _read_pixels(self.file, wanted, (rows, columns)), strict=True):
-            plane = array[self.slice_of_frame[frame]]
-            if self.kind == "LABELMAP":
-                plane |= table[pixels]
-            else:
-                plane[pixels.astype(int) * 2 >= self.full] |= table[self.segment_of_frame[frame]]
+        with pydicom_silent():
+            for frame, pixels in zip(wanted, _read_pixels(self.file, wanted, (rows, columns)), strict=True):
+                plane = array[self.slice_of_frame[frame]]
+                if self.kind == "LABELMAP":
+                    plane |= table[pixels]
+                else:
+                    plane[pixels.astype(int) * 2 >= self.full] |= table[self.segment_of_frame[frame]]
         return RegionMasks(array.transpose(2, 1, 0), self.grid.affine)
 
 
@@ -133,12 +134,9 @@ def read_segmentation(path: Path) -> DicomSegmentation:
     Raises:
         InputError: if it is none, damaged, or its frames do not lie on one even grid.
     """
-    file = single_file(path)
-    image = Image(file, _read_header(file))
-    if image.sop_class_uid not in (SegmentationStorage, _LABEL_MAP_STORAGE):
-        raise InputError(f"{path}: expected a DICOM segmentation, found {_kind_of(image)}; give the SEG object")
     try:
-        return _read(image)
+        with pydicom_silent():
+            return _read(single_file(path))
     except InputError:
         raise
     except Exception as error:  # values that are not what their tag promises
@@ -146,10 +144,10 @@ def read_segmentation(path: Path) -> DicomSegmentation:
 
 
 def _read_header(file: DicomFile) -> pydicom.FileDataset:
+    with file.open() as opened:
+        if not begins_as_dicom(opened):
+            raise InputError(f"{file.name}: expected a DICOM segmentation, this is no DICOM; give the SEG object")
     try:
-        with file.open() as opened:
-            if not begins_as_dicom(opened):
-                raise ValueError("no DICOM")
         with file.open() as opened:
             if inflates_too_far(opened):
                 raise ValueError("too large")
@@ -159,8 +157,12 @@ def _read_header(file: DicomFile) -> pydicom.FileDataset:
         raise InputError(f"{file.name}: the header is damaged or cut off; copy the file again") from error
 
 
-def _read(image: Image) -> DicomSegmentation:
-    name, header = image.file.name, image.header
+def _read(file: DicomFile) -> DicomSegmentation:
+    name, header = file.name, _read_header(file)
+    image = Image(file, header)
+    if image.sop_class_uid not in (SegmentationStorage, _LABEL_MAP_STORAGE):
+        found = UID(_one_line(image.sop_class_uid)).name[:64] or "an object that does not say what it is"
+        raise InputError(f"{name}: expected a DICOM segmentation, found {found}; give the SEG object")
     kind = image.text("SegmentationType") or "LABELMAP"
     if kind not in _TYPES:
         raise InputError(f"{name}: expected a segmentation of type {', '.join(_TYPES)}, found {kind[:16]!r}")
@@ -306,14 +308,25 @@ def _read_pixels(
     if "PixelData" not in stored:
         raise InputError(f"{file.name}: the header has no pixels behind it; copy the file again")
     check_decodable(file, stored)
+    is_bits = stored.get("BitsAllocated") == 1 and not stored.file_meta.TransferSyntaxUID.is_encapsulated
     try:
-        for pixels in iter_pixels(stored, indices=list(frames)):
-            yield pixels.reshape(size)
+        if is_bits:
+            yield from (_unpack(stored.PixelData, frame, size) for frame in frames)
+        else:
+            yield from (pixels.reshape(size) for pixels in iter_pixels(stored, indices=list(frames)))
     except Exception as error:
         raise InputError(f"{file.name}: the pixels are damaged or cut off; copy the file again") from error
 
 
-def _kind_of(image: Image) -> str:
-    """What else an object is, in a word."""
-    name = UID(image.sop_class_uid).name if image.sop_class_uid else "an object that does not say what it is"
-    return name[:64]
+def _unpack(packed: bytes, frame: int, size: tuple[int, int]) -> UInt8[np.ndarray, "row column"]:
+    """A frame of single bits; they follow each other without a gap, in a byte the lowest first (PS3.5, section 8.1.1).
+
+    pydicom 3.0 does so only for frames that fill whole bytes.
+
+    >>> _unpack(bytes([0b11101000, 0b00000001]), 1, (1, 3))
+    array([[1, 0, 1]], dtype=uint8)
+    """
+    count = size[0] * size[1]
+    first, skipped = divmod(frame * count, 8)
+    held = np.frombuffer(packed[first : first + (skipped + count + 7) // 8], np.uint8)
+    return np.unpackbits(held, bitorder="little")[skipped : skipped + count].reshape(size)

@@ -8,6 +8,7 @@ differs.
 from pathlib import Path
 
 from reg2rg.dicom.derived import write_object
+from reg2rg.dicom.frames import pydicom_silent
 from reg2rg.report import Report
 from reg2rg.results.dicom_pdf import encapsulate_pdf
 from reg2rg.results.dicom_seg import make_segmentation, to_acquired
@@ -30,7 +31,8 @@ def write_dicom_objects(folder: Path, report: Report, series: DicomSeries, masks
         pdf: the report as a document.
     """
     folder.mkdir(exist_ok=True)
-    segmentation = make_segmentation(series, to_acquired(series, masks), report.model)
-    write_object(folder / SEGMENTATION_FILE, segmentation)
-    write_object(folder / STRUCTURED_REPORT_FILE, make_structured_report(report, series, segmentation))
-    write_object(folder / PDF_FILE, encapsulate_pdf(pdf, series, report.model))
+    with pydicom_silent():  # the header's values are taken over as they are, and its remarks would quote them
+        segmentation = make_segmentation(series, to_acquired(series, masks), report.model)
+        write_object(folder / SEGMENTATION_FILE, segmentation)
+        write_object(folder / STRUCTURED_REPORT_FILE, make_structured_report(report, series, segmentation))
+        write_object(folder / PDF_FILE, encapsulate_pdf(pdf, series, report.model))

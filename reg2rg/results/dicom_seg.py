@@ -78,6 +78,7 @@ def make_segmentation(series: DicomSeries, masks: RegionMasks, model: ModelSourc
     organization = derived_uid(series, model, "dimension organization")
     for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization  # highdicom's own are drawn by lot
+    segmentation.ContentCreatorName = ""  # of type 2; highdicom leaves it out
     segmentation.update(patient_and_study(series))
     return segmentation
 
@@ -107,9 +108,12 @@ def to_dicom(code: Code) -> DicomCode:
 
 
 def _stack(masks: RegionMasks) -> UInt8[np.ndarray, "slice row column segment"]:
-    stored = masks.array.transpose(2, 1, 0)
-    segments = [(stored & np.uint16(get_region(name).bit)) != 0 for name in masks.present]
-    return np.moveaxis(np.stack(segments).view(np.uint8), 0, -1)
+    """The order that highdicom asks for, over memory in the order of frames: it is several times faster so."""
+    bits = np.ascontiguousarray(masks.array.transpose(2, 1, 0))
+    segments = np.empty((len(masks.present), *bits.shape), np.uint8)
+    for segment, name in zip(segments, masks.present, strict=True):
+        np.not_equal(bits & np.uint16(get_region(name).bit), 0, out=segment.view(bool))
+    return np.moveaxis(segments, 0, -1)
 
 
 def _describe(number: int, name: str, source: str, series: DicomSeries, model: ModelSource) -> SegmentDescription:

@@ -43,7 +43,7 @@ def write_results(folder: Path, results: Results) -> None:
     report, study = results.report, results.study
     write_report_json(folder / "report.json", report)
     (folder / "report.md").write_text(report_to_markdown(report), encoding="utf-8")
-    pictures = draw_report(study.volume, study.masks, [region.name for region in report.regions])
+    pictures = draw_report(report, study.volume, study.masks)
     (folder / "report.html").write_text(report_to_html(report, pictures), encoding="utf-8")
     pdf = report_to_pdf(report, pictures, study.series)
     (folder / "report.pdf").write_bytes(pdf)

@@ -6,7 +6,6 @@ axial slices, superior is up in coronal and sagittal ones, and sagittal slices l
 
 import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +16,7 @@ from scipy.ndimage import binary_erosion
 
 from reg2rg.intensity import LUNG_WINDOW, SOFT_TISSUE_WINDOW, HUWindow
 from reg2rg.regions import get_region
+from reg2rg.report import Report
 from reg2rg.volume import RegionMasks, Volume
 
 Plane = Literal["axial", "coronal", "sagittal"]
@@ -56,21 +56,21 @@ class ReportPictures:
     regions: dict[str, tuple[SlicePicture, ...]]
 
 
-def draw_report(volume: Volume, masks: RegionMasks, names: Sequence[str]) -> ReportPictures:
-    """The pictures of a report on these regions.
+def draw_report(report: Report, volume: Volume, masks: RegionMasks) -> ReportPictures:
+    """The pictures of a report.
 
     Args:
+        report: the report; of one region at least.
         volume: the CT in canonical space (RAS+).
-        masks: the masks on the same grid.
-        names: regions that have a mask; one at least.
+        masks: the masks of its regions on the same grid.
     """
-    centers = {name: center_index(masks, name) for name in names}
+    centers = {region.name: center_index(masks, region.name) for region in report.regions}
     regions = {}
     for name, center in centers.items():
         window = LUNG_WINDOW if name in _AIR_FILLED else SOFT_TISSUE_WINDOW
         regions[name] = _three_planes(volume, masks, center, (name,), window, _REGION_PX)
-    largest = max(names, key=masks.volume_ml)
-    overview = _three_planes(volume, masks, centers[largest], tuple(names), SOFT_TISSUE_WINDOW, _OVERVIEW_PX)
+    largest = max(report.regions, key=lambda region: region.volume_ml).name
+    overview = _three_planes(volume, masks, centers[largest], tuple(centers), SOFT_TISSUE_WINDOW, _OVERVIEW_PX)
     return ReportPictures(overview, regions)
 
 

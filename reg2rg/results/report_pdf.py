@@ -47,6 +47,7 @@ _WIDTH = A4[0] - 2 * _MARGIN
 _PICTURES_WIDTH, _PICTURES_HEIGHT = 84 * mm, 27 * mm
 _OVERVIEW_HEIGHT = 52 * mm
 _GAP = 1.2 * mm  # between pictures
+_WIDEST = 2.0  # width of a picture in heights of its row
 _JPEG: dict[str, Any] = {"format": "JPEG", "quality": 80, "subsampling": 0}  # whole colour: outlines are one pixel wide
 
 
@@ -220,14 +221,15 @@ def _other(title: str, text: str) -> Flowable:
 
 
 def _strip(pictures: tuple[SlicePicture, ...], width: float, height: float) -> Table:
-    """Pictures side by side on black, equally high, as large as they fit."""
+    """Pictures side by side on black, equally high, as large as they fit; those of thin slabs are lower."""
     shapes = [picture.image.width / picture.image.height for picture in pictures]
-    height = min(height, (width - _GAP * (len(pictures) + 1)) / sum(shapes))
+    shares = [min(shape, _WIDEST) for shape in shapes]
+    height = min(height, (width - _GAP * (len(pictures) + 1)) / sum(shares))
     images = []
-    for picture, shape in zip(pictures, shapes, strict=True):
+    for picture, shape, share in zip(pictures, shapes, shares, strict=True):
         buffer = io.BytesIO()
         picture.image.save(buffer, **_JPEG)
-        images.append(Image(buffer, shape * height, height))
+        images.append(Image(buffer, share * height, share * height / shape))
     columns = [image.drawWidth + _GAP for image in images]
     columns[-1] += _GAP
     return Table([images], columns, [height + 2 * _GAP], style=_PICTURES, hAlign="LEFT")
@@ -300,7 +302,7 @@ _PICTURES = TableStyle(
     [
         *_TIGHT,
         ("BACKGROUND", (0, 0), (-1, -1), HexColor("#000000")),
+        ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
         ("LEFTPADDING", (0, 0), (-1, -1), _GAP),
-        ("TOPPADDING", (0, 0), (-1, -1), _GAP),
     ]
 )

@@ -19,7 +19,7 @@ from reg2rg.volume import DicomSeries, Grid
 BOX = ((0.0, 0.0, 0.0), (10.0, 20.0, 30.0))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def report() -> Report:
     sentences = (Sentence("A nodule of 4.5 mm <b> & more.", ("Lung nodule",)), Sentence("No effusion.", ()))
     return Report(
@@ -40,9 +40,9 @@ def report() -> Report:
 
 
 @pytest.fixture(scope="module")
-def pictures(phantom_study: Phantom) -> ReportPictures:
+def pictures(report: Report, phantom_study: Phantom) -> ReportPictures:
     study = phantom_study.study
-    return draw_report(study.volume, study.masks, ("lung", "heart"))
+    return draw_report(report, study.volume, study.masks)
 
 
 def pages(pdf: bytes) -> list[str]:

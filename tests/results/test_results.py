@@ -9,11 +9,15 @@ from pathlib import Path
 
 import jsonschema
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
+from reg2rg.dicom.read import read_dicom
+from reg2rg.geometry import reorient
 from reg2rg.intensity import SOFT_TISSUE_WINDOW
 from reg2rg.nifti import read_region_masks
+from reg2rg.phantom.dicom import write_dicom_series
 from reg2rg.phantom.world import Phantom
 from reg2rg.regions import get_region
 from reg2rg.report import DISCLAIMER, ModelSource, RegionReport, Report, Sentence, split_sentences
@@ -84,7 +88,7 @@ def test_texts_say_what_must_be_said(report: Report, write) -> None:  # type: ig
 
 def test_page_is_self_contained_and_escaped(report: Report, phantom_study: Phantom) -> None:
     study = phantom_study.study
-    page = report_to_html(report, draw_report(study.volume, study.masks, ("lung", "heart")))
+    page = report_to_html(report, draw_report(report, study.volume, study.masks))
     assert DISCLAIMER in page
     assert "study &amp; co" in page
     assert "Odd &lt;scan&gt;." in page
@@ -137,6 +141,24 @@ def test_folder_is_whole_and_masks_come_back(report: Report, phantom_study: Phan
     masks = read_region_masks(tmp_path / "regions.nii.gz")
     assert masks is not None
     np.testing.assert_array_equal(masks.array, study.masks.array)
+
+
+def test_a_study_of_dicom_leaves_dicom(report: Report, phantom_study: Phantom, tmp_path: Path) -> None:
+    write_dicom_series(tmp_path / "ct", reorient(phantom_study.study.volume, "LPS"), 3, "patient-77")
+    study = replace(phantom_study.study, series=read_dicom(tmp_path / "ct").series)
+    out = tmp_path / "out"
+    out.mkdir()
+    write_results(out, Results(report, study, reorient(study.masks, "LPS"), {"command": "report"}))
+    assert {path.name for path in (out / "dicom").iterdir()} == {"segmentation.dcm", "report_sr.dcm", "report_pdf.dcm"}
+    pdf = (out / "report.pdf").read_bytes()
+    encapsulated = pydicom.dcmread(out / "dicom/report_pdf.dcm")
+    assert encapsulated.EncapsulatedDocument[: encapsulated.EncapsulatedDocumentLength] == pdf
+    bundle = json.loads((out / "fhir.json").read_text("utf-8"))
+    diagnostic = bundle["entry"][0]["resource"]
+    assert base64.b64decode(diagnostic["presentedForm"][0]["data"]) == pdf
+    assert diagnostic["subject"]["identifier"]["value"] == "patient-77"
+    for name in ("report.html", "report.md", "report.json", "run.json"):
+        assert "patient-77" not in (out / name).read_text("utf-8")
 
 
 def test_report_properties(report: Report) -> None:
