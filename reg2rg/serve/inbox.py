@@ -116,15 +116,14 @@ class Inbox:
     def _close(self, job: Job) -> None:
         others = [other for other in self._queue.with_key(job.key) if other.id != job.id]
         working = [other for other in others if other.state in (State.QUEUED, State.RUNNING, State.DONE)]
-        refused = self._queue.count_refused(job.id)
         came = self._queue.instances(job.id)
-        if not refused and any(came <= self._queue.instances(other.id) for other in working):
+        if not self._queue.count_refused(job.id) and any(came <= self._queue.instances(other.id) for other in working):
             self._queue.forget(job.id)
             self._folder.remove(self._folder.source(job.id))
             return
         for other in others:
             self._link(other, job)
-        if refused:
+        if refused := self._queue.count_refused(job.id):
             self._queue.fail(job.id, _REFUSED.format(refused))
         elif any(not self._queue.instances(other.id) <= self._queue.instances(job.id) for other in working):
             self._queue.fail(job.id, _EARLIER_GONE)
@@ -135,10 +134,10 @@ class Inbox:
         """Gives a job the objects of an earlier one of the same study, without copying."""
         source = self._folder.source(job.id)
         for path in _files_in(self._folder.source(earlier.id)):
+            source.mkdir(mode=0o700, exist_ok=True)
             if not (source / path.name).exists():
-                source.mkdir(mode=0o700, exist_ok=True)
                 os.link(path, source / path.name)
-                self._queue.note_instance(job.id, path.name, path.stat().st_size)
+            self._queue.note_instance(job.id, path.name, path.stat().st_size)
         if source.is_dir():
             sync_folder(source)
 

@@ -138,9 +138,9 @@ def create_app(
             raise HTTPException(404, "there is no such job")
         return job
 
-    def find_done(job: Annotated[Job, Depends(find)]) -> Path:
+    def find_result(job: Annotated[Job, Depends(find)]) -> Path:
         result = folder.result(job.id)
-        if job.state is not State.DONE or not result.is_dir():
+        if not result.is_dir():  # complete once it is there, even if sending it failed
             raise Refusal(Reason.NOT_POSSIBLE, f"the job has no results, it is {job.state}")
         return result
 
@@ -220,7 +220,7 @@ def create_app(
         LOG.info("job %s: deleted", job.id)
 
     @app.get("/jobs/{job_id}/results", dependencies=known, response_class=StreamingResponse)
-    def get_results(result: Annotated[Path, Depends(find_done)]) -> StreamingResponse:
+    def get_results(result: Annotated[Path, Depends(find_result)]) -> StreamingResponse:
         """Everything that the report consists of, as a zip."""
         file = cast(IO[bytes], tempfile.TemporaryFile(dir=folder.temporary))  # noqa: SIM115 (closed by _stream)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -231,12 +231,12 @@ def create_app(
         return StreamingResponse(_stream(file), media_type="application/zip", headers=headers)
 
     @app.get("/jobs/{job_id}/report.json", dependencies=known, response_class=FileResponse)
-    def get_report_json(result: Annotated[Path, Depends(find_done)]) -> FileResponse:
+    def get_report_json(result: Annotated[Path, Depends(find_result)]) -> FileResponse:
         """The report as data."""
         return FileResponse(result / "report.json", media_type="application/json")
 
     @app.get("/jobs/{job_id}/report.html", dependencies=known, response_class=FileResponse)
-    def get_report_html(result: Annotated[Path, Depends(find_done)]) -> FileResponse:
+    def get_report_html(result: Annotated[Path, Depends(find_result)]) -> FileResponse:
         """The report as a page."""
         return FileResponse(result / "report.html", media_type="text/html")
 

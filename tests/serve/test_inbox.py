@@ -329,6 +329,27 @@ def test_a_kill_before_the_answer_loses_nothing_that_was_answered(house: House, 
     assert len(house.files(job)) == len(slices) == len(house.queue.instances(job.id))
 
 
+def test_a_kill_while_a_late_job_is_put_together_is_made_good(house: House, slices: list[Dataset]) -> None:
+    job = house.receive(slices[:3])
+    house.close()
+    end(house, job.id, keep_source=True)
+    late = house.receive(slices[3:])
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    move, house.queue.move = house.queue.move, die
+    with pytest.raises(Killed):
+        house.close()
+    house.queue.move = move
+    assert len(house.queue.instances(late.id)) == 2
+    assert [(closed.id, closed.state) for closed in house.close()] == [(late.id, State.QUEUED)]
+    assert len(house.files(late)) == len(slices)
+
+
 def test_an_encrypted_zip_is_refused(house: House, tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
