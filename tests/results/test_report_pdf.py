@@ -114,8 +114,10 @@ def test_texts_of_any_length_flow_over_pages(report: Report, pictures: ReportPic
         other={"other": text},
         warnings=(text,),
     )
-    together = "".join(pages(report_to_pdf(long, pictures))).replace(" ", "")
-    assert together.count(unit.strip()) >= 4 * 3000 + 30
+    header = {"00100020": {"vr": "LO", "Value": [text]}}
+    series = DicomSeries("2.25.1", "2.25.2", "2.25.3", (), Grid((1, 1, 1), np.eye(4)), header)
+    together = "".join(pages(report_to_pdf(long, pictures, series))).replace(" ", "")
+    assert together.count(unit.strip()) >= 5 * 3000 + 30
     assert together.count("takenfor:nothing") == 1
 
 
