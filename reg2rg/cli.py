@@ -95,7 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="PATH",
         help="given region masks: a folder of REGION.nii.gz, or of TotalSegmentator or SAT, a multi-label "
-        "file, or REGION=FILE; may be repeated",
+        "file, a DICOM segmentation, or REGION=FILE; may be repeated",
     )
     report.add_argument(
         "--segmenter",

@@ -11,7 +11,7 @@ from reg2rg.segment.program import NAME, VARIABLE, find_program
 
 _PACKAGES = ("reg2rg", "torch", "transformers", "peft", "safetensors", "numpy", "scipy", "nibabel")
 _EXTRAS = {
-    "dicom": ("pydicom", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm"),
+    "dicom": ("pydicom", "highdicom", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm"),
     "train": ("accelerate", "matplotlib"),
     "ray": ("ray",),
 }

@@ -108,9 +108,12 @@ def to_dicom(code: Code) -> DicomCode:
 
 
 def _stack(masks: RegionMasks) -> UInt8[np.ndarray, "slice row column segment"]:
-    stored = masks.array.transpose(2, 1, 0)
-    segments = [(stored & np.uint16(get_region(name).bit)) != 0 for name in masks.present]
-    return np.moveaxis(np.stack(segments).view(np.uint8), 0, -1)
+    """The order that highdicom asks for, over memory in the order of frames: it is several times faster so."""
+    bits = np.ascontiguousarray(masks.array.transpose(2, 1, 0))
+    segments = np.empty((len(masks.present), *bits.shape), np.uint8)
+    for segment, name in zip(segments, masks.present, strict=True):
+        np.not_equal(bits & np.uint16(get_region(name).bit), 0, out=segment.view(bool))
+    return np.moveaxis(segments, 0, -1)
 
 
 def _describe(number: int, name: str, source: str, series: DicomSeries, model: ModelSource) -> SegmentDescription:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from reg2rg.dicom.files import is_dicom
+from reg2rg.dicom.identity import identify
 from reg2rg.errors import InputError
 from reg2rg.geometry import reorient, resample
 from reg2rg.nifti import LabelMap, is_nifti, read_labels, read_region_masks, stem
@@ -238,7 +239,7 @@ def _structure_of(segment: "Segment") -> Structure | None:
 
 def _check_same_patient(path: Path, segmentation: "DicomSegmentation", series: DicomSeries) -> None:
     """Raises InputError if a segmentation says that it is of another patient or another frame of reference."""
-    patient_id = series.header.get("00100020", {}).get("Value", [""])[0]
+    patient_id = identify(series).patient_id
     if segmentation.patient_id and patient_id and segmentation.patient_id != patient_id:
         raise InputError(f"{path}: the segmentation is of another patient than the CT; expected masks of the same scan")
     frames = (segmentation.frame_of_reference_uid, series.frame_of_reference_uid)

@@ -1,21 +1,28 @@
-"""The folder dicom/: whatever the header holds, all objects are written, and nothing of it is told."""
+"""The folder ``dicom/`` of a study from DICOM, whatever its header holds; none of one without objects to refer to."""
 
+import json
 import logging
 import warnings
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pydicom
 import pytest
-from objects import MODEL, SIZE, random_masks, read_series
+from objects import MODEL, SIZE, assert_valid, random_masks, read_series
 from pydicom.uid import EncapsulatedPDFStorage
-from scanner import block, make_series
+from scanner import block, make_series, save
 
 from reg2rg.dicom.derived import derived_uid
+from reg2rg.load import load_study, read_scan, to_native
+from reg2rg.nifti import write_region_masks, write_volume
+from reg2rg.regions import get_region
 from reg2rg.report import RegionReport, Report, Sentence
 from reg2rg.results.dicom_objects import write_dicom_objects
-from reg2rg.volume import DicomSeries
+from reg2rg.results.folder import Results, write_results
+from reg2rg.volume import DicomSeries, RegionMasks
 
-BOX = ((0.0, 0.0, 0.0), (10.0, 20.0, 30.0))
+BOX = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 REPORT = Report(
     "study", "ct", (1.0, 1.0, 1.0), SIZE, "LPS", MODEL,
     (RegionReport(0, "heart", "heart", (Sentence("Clear.", ()),), 600.0, BOX, 4),),
@@ -31,6 +38,93 @@ ODD_VALUES = {
     "StudyDescription": "\u00e9\u4eba",
     "TimezoneOffsetFromUTC": "UTC",
 }
+
+
+def save_without(keyword: str, folder: Path) -> Path:
+    """The series, and something taken out of its files afterwards."""
+    save(folder, make_series(block(size=SIZE)))
+    for path in folder.iterdir():
+        slice_ = pydicom.dcmread(path)
+        delattr(slice_, keyword)
+        slice_.save_as(path)
+    return folder
+
+
+def results(scan: Path, folder: Path) -> Results:
+    """A report on a scan with masks of heart and lung."""
+    array = np.zeros(SIZE, np.uint16)
+    array[1:4, 2:6, 1:5] = get_region("heart").bit
+    array[2:8, 1:5, 2:7] |= get_region("lung").bit
+    write_region_masks(folder / "masks.nii.gz", RegionMasks(array, read_scan(scan)[0].affine))
+    study = load_study(scan, [folder / "masks.nii.gz"])
+    regions = tuple(
+        RegionReport(k, name, name, (Sentence("Normal."),), study.masks.volume_ml(name), BOX, get_region(name).index)
+        for k, name in enumerate(study.masks.present)
+    )
+    grid = study.native_grid
+    report = Report("study", "source", grid.spacing_mm, grid.size_xyz, grid.orientation, MODEL, regions)
+    return Results(report, study, to_native(study, study.masks), {"command": "report"})
+
+
+def test_a_study_from_dicom_leaves_valid_objects_that_its_record_lists(tmp_path: Path) -> None:
+    datasets = make_series(block(size=SIZE))
+    made = results(save(tmp_path / "ct", datasets), tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    write_results(out, made)
+    names = ["report_pdf.dcm", "report_sr.dcm", "segmentation.dcm"]
+    assert sorted(path.name for path in (out / "dicom").iterdir()) == names
+    assert {f"dicom/{name}" for name in names} <= json.loads((out / "run.json").read_text())["files"].keys()
+    for name in names:
+        assert_valid(out / "dicom" / name)
+        assert pydicom.dcmread(out / "dicom" / name).StudyInstanceUID == datasets[0].StudyInstanceUID
+
+
+def test_the_segmentation_holds_the_very_masks_of_regions_nii(tmp_path: Path) -> None:
+    scan = save(tmp_path / "ct", make_series(block(size=SIZE)))
+    (tmp_path / "out").mkdir()
+    write_results(tmp_path / "out", results(scan, tmp_path))
+    again = load_study(scan, [tmp_path / "out/dicom/segmentation.dcm"])
+    stored = nib.load(tmp_path / "out/regions.nii.gz")
+    np.testing.assert_array_equal(to_native(again, again.masks).array, np.asarray(stored.dataobj))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "obstacle"),
+    [
+        ("SOPInstanceUID", "do not have the UIDs"),
+        ("StudyInstanceUID", "do not have the UIDs"),
+        ("SeriesInstanceUID", "do not have the UIDs"),
+        ("FrameOfReferenceUID", "no frame of reference"),
+    ],
+)
+def test_without_uids_a_warning_and_no_objects(tmp_path: Path, keyword: str, obstacle: str) -> None:
+    made = results(save_without(keyword, tmp_path / "ct"), tmp_path)
+    assert_no_objects(made, obstacle, tmp_path)
+
+
+def test_without_highdicom_a_warning_and_no_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reg2rg.dicom.derived.find_spec", lambda name: None)
+    made = results(save(tmp_path / "ct", make_series(block(size=SIZE))), tmp_path)
+    assert_no_objects(made, "pip install 'reg2rg[dicom]'", tmp_path)
+
+
+def test_a_study_that_is_no_dicom_has_no_objects_and_no_warning_of_them(tmp_path: Path) -> None:
+    volume, _, _ = read_scan(save(tmp_path / "ct", make_series(block(size=SIZE))))
+    write_volume(tmp_path / "ct.nii.gz", volume)
+    made = results(tmp_path / "ct.nii.gz", tmp_path)
+    (tmp_path / "out").mkdir()
+    write_results(tmp_path / "out", made)
+    assert not (tmp_path / "out/dicom").exists()
+    assert not any("DICOM" in warning for warning in made.study.warnings)
+
+
+def assert_no_objects(made: Results, obstacle: str, folder: Path) -> None:
+    (warning,) = [warning for warning in made.study.warnings if "no DICOM objects are written" in warning]
+    assert obstacle in warning and "\n" not in warning
+    (folder / "out").mkdir()
+    write_results(folder / "out", made)
+    assert (folder / "out/report.json").is_file() and not (folder / "out/dicom").exists()
 
 
 def odd_series(folder: Path) -> DicomSeries:
