@@ -118,13 +118,16 @@ def _outcome(source: Path, folder: Path, options: ScanOptions, force: bool, repo
     return Outcome(source, folder.name, "reported")
 
 
-def make_results(source: Path, options: ScanOptions, reporter: Reporter | None = None) -> Results:
+def make_results(
+    source: Path, options: ScanOptions, reporter: Reporter | None = None, study_id: str | None = None
+) -> Results:
     """Reads, reports and gathers what is to be written; writes nothing.
 
     Args:
         source: the scan.
         options: how to report it.
         reporter: a model that is loaded already; None to load the one of the options.
+        study_id: what the study is called; None to call it after its file.
 
     Raises:
         InputError: if something of it cannot be used, or the scan is no chest CT.
@@ -132,7 +135,9 @@ def make_results(source: Path, options: ScanOptions, reporter: Reporter | None =
     started = time.perf_counter()
     admit = partial(admit_chest, even_others=options.even_others)
     fallback = segment_without_lungs if options.even_others else None
-    study = load_study(source, options.masks, options.segmenter, admit=admit, fallback=fallback, series=options.series)
+    study = load_study(
+        source, options.masks, options.segmenter, study_id, admit=admit, fallback=fallback, series=options.series
+    )
     loaded = time.perf_counter()
     reporter = reporter or Reporter.load(options.model, options.device)
     model_ready = time.perf_counter()

@@ -242,6 +242,18 @@ def read_uids(content: bytes) -> tuple[str, str]:
     return sop_uid, study_uid
 
 
+def read_study_uid(folder: Path) -> str | None:
+    """StudyInstanceUID of the first file in a folder that has one; None if there is none."""
+    for path in _files_in(folder):
+        try:
+            study_uid = str(pydicom.dcmread(path, specific_tags=["StudyInstanceUID"]).StudyInstanceUID)
+        except Exception:  # pydicom raises many kinds for bytes that are no header
+            continue
+        if _UID.fullmatch(study_uid):
+            return study_uid
+    return None
+
+
 def _file_name(sop_uid: str) -> str:
     """A name that no sender can choose."""
     return hashlib.sha256(sop_uid.encode()).hexdigest()[:32] + ".dcm"

@@ -16,9 +16,11 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from reg2rg.errors import InputError
-from reg2rg.serve.data_folder import DataFolder, sync_tree
+from reg2rg.serve.data_folder import DataFolder, sync_folder, sync_tree
+from reg2rg.serve.inbox import read_study_uid
 from reg2rg.serve.job import Job
 from reg2rg.serve.log import LOG, set_up_log
 from reg2rg.serve.queue import Queue
@@ -48,7 +50,7 @@ class Worker:
         number: which of the workers it is.
         queue: the queue.
         folder: where studies and results lie.
-        report: makes the results of a folder of DICOM files, complete or not at all.
+        report: makes the results of a folder of DICOM files, complete and on the disk, or not at all.
         fetch: brings a job's study into a folder, complete or not at all.
         send: sends DICOM files to where results belong.
         keep_source: do not remove the DICOM of reported studies.
@@ -101,7 +103,7 @@ class Worker:
             if not source.is_dir():
                 self._fetch(job, source)
             self._report(source, result)
-            sync_tree(result)
+            sync_folder(result.parent)
         files = sorted((result / "dicom").glob("*.dcm"))
         if files:
             self._send(files)
@@ -138,7 +140,6 @@ def main() -> None:
     threading.Thread(target=_die_with_service, daemon=True).start()
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the service says when to stop
     try:
         worker = build_worker(ServeSettings(**given["settings"]), given["number"])
     except InputError as error:
@@ -172,9 +173,11 @@ def build_worker(settings: ServeSettings, number: int) -> Worker:
     authorization = read_dicomweb_authorization(settings)
 
     def report(source: Path, result: Path) -> None:
-        results = make_results(source, options, reporter)
+        # Called by its UID, a study has the same report, and so the same objects, whichever way it came.
+        results = make_results(source, options, reporter, read_study_uid(source))
         with staged_folder(result) as staging:
             write_results(staging, results)
+            sync_tree(staging)
 
     def fetch(job: Job, source: Path) -> None:
         if not settings.dicomweb:
@@ -200,7 +203,7 @@ def build_worker(settings: ServeSettings, number: int) -> Worker:
     )
 
 
-def _silence_others():  # type: ignore[no-untyped-def]
+def _silence_others() -> TextIO:
     """Standard output as it was; from now on whatever a library prints, in C too, is lost, for it may quote headers."""
     said = os.fdopen(os.dup(1), "w", encoding="utf-8")
     set_up_log(os.fdopen(os.dup(2), "w", encoding="utf-8"))

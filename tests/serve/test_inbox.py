@@ -11,6 +11,7 @@ from house import PATIENT, House, as_file
 from pydicom.dataset import Dataset
 from pydicom.uid import MRImageStorage
 
+from reg2rg.serve.inbox import read_study_uid
 from reg2rg.serve.job import Origin, State
 from reg2rg.serve.queue import Queue
 from reg2rg.serve.refusal import Reason, Refusal
@@ -270,6 +271,15 @@ def test_hostile_zips_are_refused_and_leave_nothing(house: House, tmp_path: Path
     assert not archive.exists()
     assert not list(house.folder.temporary.iterdir())
     assert not list(house.folder.sources.iterdir())
+
+
+def test_a_study_is_known_by_its_uid_whichever_way_it_came(house: House, slices: list[Dataset], tmp_path: Path) -> None:
+    sent = house.receive(slices)
+    members = {"0": bytes(128) + b"DICM" + os.urandom(100), "1": as_file(slices[0])}
+    uploaded, _ = house.inbox.take_zip(make_zip(tmp_path / "a.zip", members), "digest")
+    assert read_study_uid(house.folder.source(sent.id)) == slices[0].StudyInstanceUID
+    assert read_study_uid(house.folder.source(uploaded.id)) == slices[0].StudyInstanceUID
+    assert read_study_uid(house.folder.temporary) is None
 
 
 def test_a_reference_is_queued_once(house: House) -> None:
