@@ -161,7 +161,7 @@ def _read(file: DicomFile) -> DicomSegmentation:
     if image.sop_class_uid not in (SegmentationStorage, _LABEL_MAP_STORAGE):
         found = UID(_one_line(image.sop_class_uid)).name[:64] or "an object that does not say what it is"
         raise InputError(f"{name}: expected a DICOM segmentation, found {found}; give the SEG object")
-    kind = image.text("SegmentationType") or "LABELMAP"
+    kind = image.text("SegmentationType")
     if kind not in _TYPES:
         raise InputError(f"{name}: expected a segmentation of type {', '.join(_TYPES)}, found {kind[:16]!r}")
     (rows, columns), num_frames = image.size, image.num_frames
