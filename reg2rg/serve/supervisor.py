@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 from reg2rg.serve.log import LOG
 from reg2rg.serve.queue import Queue
 from reg2rg.serve.settings import TOKEN_VARIABLE, ServeSettings
-from reg2rg.serve.worker import CANNOT_START, READY
+from reg2rg.serve.worker import CANNOT_START, READY, place_of
 
 _MOST_DOUBLINGS = 6  # of the second between a worker's death and its successor
 _LOOK_EVERY_S = 0.1
@@ -90,11 +91,15 @@ class Supervisor:
         """Runs one worker until the service stops, a new one when it died."""
         deaths = 0
         while not self._stopping.is_set() and self.problem is None:
-            was_ready = self._run(number)
-            if self._stopping.is_set():
-                return
-            job = self._queue.crashed(number)
-            LOG.error("worker %d: died%s", number, f" at job {job.id}" if job else "")
+            was_ready = False
+            try:
+                was_ready = self._run(number)
+                if self._stopping.is_set():
+                    return
+                job = self._queue.crashed(number)
+                LOG.error("worker %d: died%s", number, f" at job {job.id}" if job else "")
+            except (OSError, sqlite3.Error) as error:  # of a machine without memory or room: tried again
+                LOG.error("worker %d: %s", number, place_of(error))
             deaths = 0 if was_ready else deaths + 1
             self._stopping.wait(2.0 ** min(deaths, _MOST_DOUBLINGS))
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from house import House
@@ -100,6 +101,23 @@ def test_a_worker_that_cannot_start_says_why(keep: Keep) -> None:
     supervisor = keep("print('cannot start: there is no such model', flush=True)")
     wait_for(lambda: supervisor.problem is not None)
     assert supervisor.problem == "there is no such model"
+
+
+def test_a_machine_that_cannot_start_a_worker_now_may_do_so_later(
+    house: House, keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, refused = subprocess.Popen, []
+
+    def refuse_once(*given: Any, **named: Any) -> Any:
+        if not refused:
+            refused.append(1)
+            raise OSError("no memory")
+        return begin(*given, **named)
+
+    monkeypatch.setattr(subprocess, "Popen", refuse_once)
+    supervisor = keep("time.sleep(600)")
+    wait_for(lambda: supervisor.num_ready == 1)
+    assert refused
 
 
 def test_a_stop_gives_the_job_back(house: House, keep: Keep) -> None:
