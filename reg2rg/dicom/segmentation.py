@@ -49,13 +49,13 @@ class Segment:
         number: by which its frames or voxels name it.
         label: what it is called.
         description: more of that, or empty.
-        type: what it shows, as a code; None if it has none.
+        type: what it shows, as a code; of empty texts if it has none.
     """
 
     number: int
     label: str
     description: str
-    type: Code | None
+    type: Code
 
     @property
     def region(self) -> str:
@@ -64,8 +64,6 @@ class Segment:
         >>> Segment(1, "", "", Code("SRT", "T-28000", "Lung")).region
         'lung'
         """
-        if self.type is None:
-            return ""
         own = DicomCode(self.type.value, self.type.scheme, self.type.meaning)
         codes = {name: region_code(name) for name in REGION_NAMES}
         return next((n for n, code in codes.items() if own == DicomCode(code.value, code.scheme, code.meaning)), "")
@@ -78,7 +76,7 @@ class DicomSegmentation:
     Attributes:
         file: where it is stored.
         kind: BINARY, FRACTIONAL or LABELMAP.
-        segments: in the file's order.
+        segments: in the file's order, without a label map's background.
         frame_of_reference_uid: of the CT that was segmented; empty if it does not say.
         patient_id: for comparison only, never for a message.
         grid: the smallest that holds all frames, ``x y z`` = column, row, slice, in RAS+.
@@ -163,7 +161,7 @@ def _read(file: DicomFile) -> DicomSegmentation:
     if image.sop_class_uid not in (SegmentationStorage, _LABEL_MAP_STORAGE):
         found = UID(_one_line(image.sop_class_uid)).name[:64] or "an object that does not say what it is"
         raise InputError(f"{name}: expected a DICOM segmentation, found {found}; give the SEG object")
-    kind = image.text("SegmentationType") or "LABELMAP"
+    kind = image.text("SegmentationType")
     if kind not in _TYPES:
         raise InputError(f"{name}: expected a segmentation of type {', '.join(_TYPES)}, found {kind[:16]!r}")
     (rows, columns), num_frames = image.size, image.num_frames
@@ -178,7 +176,7 @@ def _read(file: DicomFile) -> DicomSegmentation:
     full = int(header.get("MaximumFractionalValue") or 0) if kind == "FRACTIONAL" else 1
     if full < 1:
         raise InputError(f"{name}: expected a MaximumFractionalValue above 0; export the segmentation again")
-    segments = tuple(_segment(item) for item in header.get("SegmentSequence") or [])
+    segments = tuple(_segment(item) for item in header.get("SegmentSequence") or [] if int(item.SegmentNumber) != 0)
     numbers = [_segment_number(image, frame) for frame in range(num_frames)] if kind != "LABELMAP" else [0] * num_frames
     grid, places = _place(image, [read_plane(image, frame) for frame in range(num_frames)])
     return DicomSegmentation(
@@ -203,7 +201,7 @@ def _segment(item: pydicom.Dataset) -> Segment:
         number=number,
         label=_one_line(item.get("SegmentLabel")),
         description=_one_line(item.get("SegmentDescription")),
-        type=_code(codes[0]) if codes else None,
+        type=_code(codes[0]) if codes else Code("", "", ""),
     )
 
 

@@ -23,6 +23,9 @@ PDF_FILE = "report_pdf.dcm"
 def write_dicom_objects(folder: Path, report: Report, series: DicomSeries, masks: RegionMasks, pdf: bytes) -> None:
     """Writes the segmentation, the structured report that refers to it, and the report as a document.
 
+    There is no segmentation if none of the masks lies on a slice: where a gantry tilt was taken out, the volume has
+    corners that were never scanned.
+
     Args:
         folder: made if it is missing.
         report: the report.
@@ -32,7 +35,9 @@ def write_dicom_objects(folder: Path, report: Report, series: DicomSeries, masks
     """
     folder.mkdir(exist_ok=True)
     with pydicom_silent():  # the header's values are taken over as they are, and its remarks would quote them
-        segmentation = make_segmentation(series, to_acquired(series, masks), report.model)
-        write_object(folder / SEGMENTATION_FILE, segmentation)
+        acquired = to_acquired(series, masks)
+        segmentation = make_segmentation(series, acquired, report.model) if acquired.present else None
+        if segmentation is not None:
+            write_object(folder / SEGMENTATION_FILE, segmentation)
         write_object(folder / STRUCTURED_REPORT_FILE, make_structured_report(report, series, segmentation))
         write_object(folder / PDF_FILE, encapsulate_pdf(pdf, series, report.model))

@@ -25,6 +25,7 @@ from reg2rg.report import ModelSource
 from reg2rg.volume import DicomSeries, DicomSlice, RegionMasks
 
 SERIES_NUMBER = 9001
+_MAX_TEXT = 64  # characters of an LO (PS3.5, table 6.2-1)
 _LPS = np.array([-1.0, -1.0, 1.0])
 _DRAWN = re.compile(r"segmenter:(\S+) ?(.*)")  # how the sources of masks name a segmenter, and perhaps its version
 # CID 7162:
@@ -51,8 +52,9 @@ def make_segmentation(series: DicomSeries, masks: RegionMasks, model: ModelSourc
         masks: from `to_acquired`, not empty.
         model: by whose run they were made.
     """
+    slices = [slice_.sop_instance_uid for slice_ in series.slices]
     content = hashlib.sha256(masks.array.tobytes())
-    content.update(repr([(name, masks.sources.get(name)) for name in masks.present]).encode())
+    content.update(repr((slices, [(name, masks.sources.get(name)) for name in masks.present])).encode())
     segmentation = SegmentationObject(
         source_images=_slice_headers(series),
         pixel_array=_stack(masks),
@@ -118,7 +120,7 @@ def _stack(masks: RegionMasks) -> UInt8[np.ndarray, "slice row column segment"]:
 
 def _describe(number: int, name: str, source: str, series: DicomSeries, model: ModelSource) -> SegmentDescription:
     if drawn := _DRAWN.fullmatch(source):
-        how, algorithm, version = SegmentAlgorithmTypeValues.AUTOMATIC, drawn[1], drawn[2] or model.version
+        how, algorithm, version = SegmentAlgorithmTypeValues.AUTOMATIC, drawn[1], drawn[2][:_MAX_TEXT] or model.version
         family = _FAMILIES.get(algorithm, _LEARNED)
     else:  # a person chose it, and this program brought it onto the CT's voxels
         how, algorithm, version = SegmentAlgorithmTypeValues.SEMIAUTOMATIC, "given as a file", model.version

@@ -54,7 +54,7 @@ _FINDINGS = Code("121070", "DCM", "Findings")
 _EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")  # TID 1500, row 12
 
 
-def make_structured_report(report: Report, series: DicomSeries, segmentation: Dataset) -> ComprehensiveSR:
+def make_structured_report(report: Report, series: DicomSeries, segmentation: Dataset | None) -> ComprehensiveSR:
     """The document.
 
     It is complete (the program adds nothing to it), unverified and preliminary: a person has yet to read it (PS3.3,
@@ -65,17 +65,17 @@ def make_structured_report(report: Report, series: DicomSeries, segmentation: Da
         series: where the CT came from; `can_be_referred_to`.
         segmentation: from `dicom_seg.make_segmentation`; a region without a segment there has none here.
     """
-    segments = {segment.SegmentLabel: int(segment.SegmentNumber) for segment in segmentation.SegmentSequence}
     content = MeasurementReport(
         observation_context=ObservationContext(observer_device_context=_observer(series, report.model)),
         procedure_reported=_CHEST_CT,
         imaging_measurements=[
-            _measure(region, report, series, segmentation, segments.get(region.name)) for region in report.regions
+            _measure(region, report.model, series, _reference(region.name, series, segmentation))
+            for region in report.regions
         ],
     )
     content[0].ContentSequence.append(_say(report))
     document = ComprehensiveSR(
-        evidence=[*_evidence(series), _header_of(segmentation, series)],
+        evidence=list(_evidence(series, segmentation)),
         content=content[0],
         series_instance_uid=derived_uid(series, report.model, ComprehensiveSRStorage),
         series_number=SERIES_NUMBER,
@@ -95,31 +95,39 @@ def make_structured_report(report: Report, series: DicomSeries, segmentation: Da
 
 
 def _measure(
-    region: RegionReport, report: Report, series: DicomSeries, segmentation: Dataset, segment: int | None
+    region: RegionReport, model: ModelSource, series: DicomSeries, segment: ReferencedSegment | None
 ) -> MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations:
-    """The measurement group of a region."""
+    """The measurement group of a region: of TID 1411 with its segment, or of TID 1501 without."""
     code = to_dicom(region_code(region.name))
     common: dict[str, Any] = {
-        "tracking_identifier": TrackingIdentifier(tracking_uid(series, report.model, region.name), region.name),
+        "tracking_identifier": TrackingIdentifier(tracking_uid(series, model, region.name), region.name),
         "finding_category": to_dicom(ANATOMICAL_STRUCTURE),
         "finding_type": code,
         "finding_sites": [FindingSite(code)],
-        "algorithm_id": _algorithm(report.model),
+        "algorithm_id": _algorithm(model),
         "measurements": [Measurement(_VOLUME, round(region.volume_ml, 3), _MILLILITER)],
     }
     group: MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
-    if segment is None:  # a tilted gantry's slices can miss the whole of a small region
+    if segment is None:
         group = MeasurementsAndQualitativeEvaluations(**common)
     else:
-        reference = ReferencedSegment(
-            sop_class_uid=segmentation.SOPClassUID,
-            sop_instance_uid=segmentation.SOPInstanceUID,
-            segment_number=segment,
-            source_series=SourceSeriesForSegmentation(series.series_uid),
-        )
-        group = VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=reference, **common)
+        group = VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **common)
     group[0].ContentSequence.extend(_evaluate(region))
     return group
+
+
+def _reference(region: str, series: DicomSeries, segmentation: Dataset | None) -> ReferencedSegment | None:
+    """The segment of a region; None if it has none."""
+    segments = segmentation.SegmentSequence if segmentation is not None else []
+    number = next((int(segment.SegmentNumber) for segment in segments if segment.SegmentLabel == region), None)
+    if segmentation is None or number is None:
+        return None
+    return ReferencedSegment(
+        sop_class_uid=segmentation.SOPClassUID,
+        sop_instance_uid=segmentation.SOPInstanceUID,
+        segment_number=number,
+        source_series=SourceSeriesForSegmentation(series.series_uid),
+    )
 
 
 def _evaluate(region: RegionReport) -> Iterator[TextContentItem | CodeContentItem]:
@@ -173,22 +181,22 @@ def _algorithm(model: ModelSource) -> AlgorithmIdentification:
     )
 
 
-def _digest(report: Report, segmentation: Dataset) -> str:
+def _digest(report: Report, segmentation: Dataset | None) -> str:
     """Of all that the document says; not of how long it took, nor of where the CT lay."""
     said = report_to_json(report)
     del said["seconds"], said["study"]["source"]
-    content = json.dumps([said, segmentation.SOPInstanceUID], sort_keys=True)
+    content = json.dumps([said, segmentation.SOPInstanceUID if segmentation is not None else ""], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _evidence(series: DicomSeries) -> Iterator[Dataset]:
-    for uid, class_uid in {slice_.sop_instance_uid: slice_.sop_class_uid for slice_ in series.slices}.items():
+def _evidence(series: DicomSeries, segmentation: Dataset | None) -> Iterator[Dataset]:
+    """The objects from which the document was made, each once."""
+    objects = {slice_.sop_instance_uid: slice_.sop_class_uid for slice_ in series.slices}
+    for uid, class_uid in objects.items():
         header = unnamed_header(series, series.series_uid)
         header.SOPClassUID, header.SOPInstanceUID = class_uid, uid
         yield header
-
-
-def _header_of(segmentation: Dataset, series: DicomSeries) -> Dataset:
-    header = unnamed_header(series, segmentation.SeriesInstanceUID)
-    header.SOPClassUID, header.SOPInstanceUID = segmentation.SOPClassUID, segmentation.SOPInstanceUID
-    return header
+    if segmentation is not None:
+        header = unnamed_header(series, segmentation.SeriesInstanceUID)
+        header.SOPClassUID, header.SOPInstanceUID = segmentation.SOPClassUID, segmentation.SOPInstanceUID
+        yield header

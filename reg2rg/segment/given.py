@@ -208,12 +208,13 @@ def _read_dicom(file: _MaskFile, series: DicomSeries | None, warnings: list[str]
     segmentation = read_segmentation(file.path)
     if series is not None:
         _check_same_patient(file.path, segmentation, series)
-    names = {segment.number: segment.label or segment.description for segment in segmentation.segments}
+    words = {segment.number: _words(segment) for segment in segmentation.segments}
+    names = {number: said[0] for number, said in words.items() if said}
     structures: dict[int, Structure | None]
     if file.structure is not None:
-        structures = dict.fromkeys(names, file.structure)
-        if len(names) > 1:
-            which = _sum_up([_spell(number, names) for number in names])
+        structures = dict.fromkeys(words, file.structure)
+        if len(structures) > 1:
+            which = _sum_up([_spell(number, names) for number in structures])
             warnings.append(f"{file.path.name}: all of its segments ({which}) are taken as {file.structure.region}")
     else:
         structures = {segment.number: _structure_of(segment) for segment in segmentation.segments}
@@ -227,14 +228,20 @@ def _read_dicom(file: _MaskFile, series: DicomSeries | None, warnings: list[str]
             )
     masks = segmentation.paint({number: structure.bits for number, structure in structures.items() if structure})
     regions = {structure.region for structure in structures.values() if structure}
+    if not any(regions):
+        warnings.append(f"{file.path.name}: holds no mask")
     return replace(masks, sources={region.name: file.path.name for region in REGIONS if region.name in regions})
 
 
 def _structure_of(segment: "Segment") -> Structure | None:
     if segment.region:
         return Structure(segment.region)
-    words = (segment.label, segment.description, segment.type.meaning if segment.type else "")
-    return next((structure for structure in map(find_structure, words) if structure), None)
+    return next((structure for structure in map(find_structure, _words(segment)) if structure), None)
+
+
+def _words(segment: "Segment") -> list[str]:
+    """What a segment is called, the best name first; nothing if it has no name."""
+    return [words for words in (segment.label, segment.description, segment.type.meaning) if words]
 
 
 def _check_same_patient(path: Path, segmentation: "DicomSegmentation", series: DicomSeries) -> None:

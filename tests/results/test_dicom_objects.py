@@ -9,16 +9,19 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from highdicom.sr import srread
 from objects import MODEL, SIZE, assert_valid, random_masks, read_series
 from pydicom.uid import EncapsulatedPDFStorage
 from scanner import block, make_series, save
 
 from reg2rg.dicom.derived import derived_uid
+from reg2rg.dicom.read import read_dicom
 from reg2rg.load import load_study, read_scan, to_native
 from reg2rg.nifti import write_region_masks, write_volume
 from reg2rg.regions import get_region
 from reg2rg.report import RegionReport, Report, Sentence
 from reg2rg.results.dicom_objects import write_dicom_objects
+from reg2rg.results.dicom_seg import to_acquired
 from reg2rg.results.folder import Results, write_results
 from reg2rg.volume import DicomSeries, RegionMasks
 
@@ -160,3 +163,17 @@ def test_objects_of_a_report_are_series_of_their_own(tmp_path: Path) -> None:
     assert len({one.SeriesNumber for one in written}) == 3
     assert written[0].SeriesInstanceUID == derived_uid(series, MODEL, EncapsulatedPDFStorage)
     assert {one.Manufacturer for one in written} == {"reg2rg"}
+
+
+def test_masks_where_nothing_was_scanned_leave_a_report_without_a_segmentation(tmp_path: Path) -> None:
+    """A corner of the upright volume that a tilted gantry's slices do not reach."""
+    scan = read_dicom(save(tmp_path / "ct", make_series(block(size=SIZE), step=(0.0, 1.6, 2.5))))
+    array = np.zeros(scan.volume.grid.size_xyz, np.uint16)
+    array[2:5, -2:, 0] = get_region("heart").bit
+    masks = RegionMasks(array, scan.volume.affine)
+    assert not to_acquired(scan.series, masks).present
+    write_dicom_objects(tmp_path / "dicom", REPORT, scan.series, masks, b"%PDF")
+    assert sorted(path.name for path in (tmp_path / "dicom").iterdir()) == ["report_pdf.dcm", "report_sr.dcm"]
+    assert_valid(tmp_path / "dicom/report_sr.dcm")
+    (group,) = srread(tmp_path / "dicom/report_sr.dcm").content.get_image_measurement_groups()
+    assert group.tracking_identifier == "heart"
