@@ -25,7 +25,7 @@ from reg2rg.evaluate.stemmer import stem
 from reg2rg.evaluate.synonyms import synonyms
 from reg2rg.evaluate.tables import read_reports
 from reg2rg.evaluate.text import TEXT_METRICS, score_texts
-from reg2rg.evaluate.tokenize import words_of_chunk, words_of_sentence
+from reg2rg.evaluate.tokenize import words_of_chunk, words_of_plain_chunk, words_of_sentence
 
 FAMILIES = {"BLEU": TEXT_METRICS[:4], "METEOR": ("METEOR",), "ROUGE": TEXT_METRICS[5:8], "CIDEr": ("CIDEr",)}
 
@@ -69,7 +69,7 @@ def show(name: str, ours: float, theirs: float, note: str = "") -> None:
 
 def forget() -> None:
     """Empties the caches of words, so that each family pays for its own."""
-    for cached in (synonyms, stem, words_of_chunk, words_of_sentence):
+    for cached in (synonyms, stem, words_of_chunk, words_of_plain_chunk, words_of_sentence):
         cached.cache_clear()
 
 
