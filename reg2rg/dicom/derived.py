@@ -22,7 +22,7 @@ from reg2rg.report import ModelSource
 from reg2rg.volume import DicomSeries
 
 _MAX_TEXT = 64  # characters of an LO (PS3.5, table 6.2-1)
-_UID = re.compile(r"[0-9.]{1,64}")
+_UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
 # Of PS3.3: the modules Patient (C.7.1.1), General Study (C.7.2.1), Patient Study (C.7.2.2), SOP Common (C.12.1).
 _NEVER_ABSENT = (
     "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName StudyID "
@@ -58,7 +58,9 @@ def read_header(file: DicomFile) -> dict[str, Any]:
 
 def can_be_referred_to(series: DicomSeries) -> bool:
     """Whether the series has all the UIDs that a derived object must name."""
-    uids = (series.study_uid, series.series_uid, *(slice_.sop_instance_uid for slice_ in series.slices))
+    uids = {series.study_uid, series.series_uid}
+    for slice_ in series.slices:
+        uids |= {slice_.sop_class_uid, slice_.sop_instance_uid}
     return all(_UID.fullmatch(uid) for uid in uids)
 
 

@@ -151,7 +151,7 @@ def _facts(report: Report, series: DicomSeries | None) -> Table:
     facts["Regions"] = f"{agree} of {len(report.regions)} recognized as what their masks show"
     facts["Abnormalities"] = _abnormalities(report)
     rows = [[Paragraph(name, _FACT_NAME), Paragraph(_markup(text), _FACT)] for name, text in facts.items()]
-    return Table(rows, [28 * mm, _WIDTH - 28 * mm], style=_FACTS)
+    return Table(rows, [28 * mm, _WIDTH - 28 * mm], style=_FACTS, splitInRow=1)
 
 
 def _identity(series: DicomSeries) -> dict[str, str]:

@@ -84,8 +84,10 @@ def test_a_series_without_uids_cannot_be_referred_to(tmp_path: Path) -> None:
     series = read_series(tmp_path)
     assert can_be_referred_to(series)
     assert not can_be_referred_to(replace(series, study_uid=""))
-    assert not can_be_referred_to(replace(series, series_uid="1.2.x"))
+    for uid in ("1.2.x", "1..2", ".", "1." + "2" * 63, "1.2\n"):
+        assert not can_be_referred_to(replace(series, series_uid=uid))
     assert not can_be_referred_to(replace(series, slices=(replace(series.slices[0], sop_instance_uid=""),)))
+    assert not can_be_referred_to(replace(series, slices=(replace(series.slices[0], sop_class_uid=""),)))
 
 
 def test_a_models_name_is_written_in_plain_letters(tmp_path: Path) -> None:
