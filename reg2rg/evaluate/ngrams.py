@@ -15,6 +15,7 @@ class WordTable:
     Attributes:
         lengths: words in each text.
         ids: the words of all texts, one text after the other, as numbers.
+        vocabulary: the word of each number.
     """
 
     def __init__(self, texts: Sequence[Sequence[str]]) -> None:
@@ -22,7 +23,7 @@ class WordTable:
         ids = [numbers[word] for words in texts for word in words]
         self.ids: Int[np.ndarray, " word"] = np.array(ids, np.int64)
         self.lengths: Int[np.ndarray, " text"] = np.array([len(words) for words in texts], np.int64)
-        self._vocabulary = len(numbers)
+        self.vocabulary = tuple(numbers)
         self._counts: list[csr_matrix] = []
 
     def row(self, text: int) -> list[int]:
@@ -43,7 +44,7 @@ class WordTable:
             size = max(len(text) - order + 1, 0)
             # An n-gram is the (n-1)-gram that begins it and its last word, where both are in the same text.
             inside = text[order - 1 :] == text[:size]
-            keys = grams[:size] * self._vocabulary + self.ids[order - 1 :] if order > 1 else self.ids
+            keys = grams[:size] * len(self.vocabulary) + self.ids[order - 1 :] if order > 1 else self.ids
             distinct, numbered = np.unique(keys[inside], return_inverse=True)
             grams = np.zeros(size, np.int64)
             grams[inside] = numbered

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 
+_Rules = dict[str, tuple[tuple[str, str], ...]]
+
 _IRREGULAR = {
     "skies": "sky",
     "sky": "sky",
@@ -102,7 +104,13 @@ def _final_y(word: str) -> str:
     return before + "i" if word.endswith("y") and len(before) > 1 and _consonants(before)[-1] else word
 
 
-_DOUBLE = (
+def _by_ending(*rules: tuple[str, str]) -> _Rules:
+    """Rules by the last two letters of their suffix, so that few are tried; their order is kept."""
+    endings = dict.fromkeys(suffix[-2:] for suffix, _ in rules)
+    return {ending: tuple(rule for rule in rules if rule[0].endswith(ending)) for ending in endings}
+
+
+_DOUBLE = _by_ending(
     ("ational", "ate"),
     ("tional", "tion"),
     ("enci", "ence"),
@@ -125,7 +133,7 @@ _DOUBLE = (
     ("biliti", "ble"),
     ("fulli", "ful"),
 )
-_SINGLE = (
+_SINGLE = _by_ending(
     ("icate", "ic"),
     ("ative", ""),
     ("alize", "al"),
@@ -134,14 +142,17 @@ _SINGLE = (
     ("ful", ""),
     ("ness", ""),
 )
-_BARE = tuple(
-    (suffix, "") for suffix in "al ance ence er ic able ible ant ement ment ent ion ou ism ate iti ous ive ize".split()
+_BARE = _by_ending(
+    *(
+        (suffix, "")
+        for suffix in "al ance ence er ic able ible ant ement ment ent ion ou ism ate iti ous ive ize".split()
+    )
 )
 
 
-def _replace_suffix(word: str, rules: tuple[tuple[str, str], ...], allowed: Callable[[str, str], bool]) -> str:
+def _replace_suffix(word: str, rules: _Rules, allowed: Callable[[str, str], bool]) -> str:
     """Applies the first rule whose suffix the word has, if the rest allows it; no other rule is tried."""
-    for suffix, replacement in rules:
+    for suffix, replacement in rules.get(word[-2:], ()):
         if word.endswith(suffix):
             rest = word[: -len(suffix)]
             return rest + replacement if allowed(rest, suffix) else word

@@ -99,12 +99,11 @@ _TREEBANK_STEPS = tuple(
         (r"([^' ])('ll|'LL|'re|'RE|'ve|'VE|n't|N'T) ", r"\1 \2 "),
     )
 )
-# A sentence without quotes and without two such marks in a row, as most are, needs two steps only.
-_ODD = re.compile(r"[\"'`«»“”‘’„]|[:,]{2}")
-_PLAIN_STEPS = (
-    (re.compile(_FINAL_PERIOD), r" . \1 "),
-    (re.compile(r"(\.{2,}|--|[;@#$%&\u2012-\u2015?!*\]\[(){}<>]|[:,](?=\D|\Z))"), r" \1 "),
-)
+# In a sentence without quotes, without two such marks in a row, and with a word at its end, as most are, two steps are
+# left, and they look no further than the blanks around a word.
+_ODD = re.compile(r"[\"'`«»“”‘’„]|[:,]{2}|\s[\])}>\s]*\Z")
+_PLAIN_FINAL_PERIOD = re.compile(_FINAL_PERIOD)
+_PLAIN_SYMBOL = re.compile(r"(\.{2,}|--|[;@#$%&\u2012-\u2015?!*\]\[(){}<>]|[:,](?=\D|\Z))")
 
 # Contractions that are two words, and what must stand around them.
 _CONTRACTION = re.compile(
@@ -116,7 +115,25 @@ _CONTRACTION = re.compile(
 @lru_cache(maxsize=65536)
 def words_of_sentence(sentence: str) -> tuple[str, ...]:
     """Penn Treebank words of one sentence. Reports repeat their sentences, so that most are found in the cache."""
-    for pattern, replacement in _TREEBANK_STEPS if _ODD.search(sentence) else _PLAIN_STEPS:
-        sentence = pattern.sub(replacement, sentence)
+    if _ODD.search(sentence):
+        for pattern, replacement in _TREEBANK_STEPS:
+            sentence = pattern.sub(replacement, sentence)
+        return _split_contractions(sentence)
+    *inner, last = sentence.split() or [""]
+    words: list[str] = []
+    for chunk in inner:
+        words += words_of_plain_chunk(chunk, False)
+    words += words_of_plain_chunk(last, True)
+    return tuple(words)
+
+
+@lru_cache(maxsize=65536)
+def words_of_plain_chunk(chunk: str, at_end: bool) -> tuple[str, ...]:
+    """Penn Treebank words of what stands between blanks in a sentence without oddities, or at its end."""
+    text = _PLAIN_FINAL_PERIOD.sub(r" . \1 ", chunk) if at_end else f"{chunk} "
+    return _split_contractions(_PLAIN_SYMBOL.sub(r" \1 ", text))
+
+
+def _split_contractions(sentence: str) -> tuple[str, ...]:
     sentence = _CONTRACTION.sub(lambda found: " " + " ".join(filter(None, found.groups())) + " ", sentence)
     return tuple(sentence.split())

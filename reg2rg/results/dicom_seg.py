@@ -5,6 +5,7 @@ each names the slice that it was drawn on; slices without a region are left out,
 """
 
 import hashlib
+import json
 import re
 
 import numpy as np
@@ -52,17 +53,18 @@ def make_segmentation(series: DicomSeries, masks: RegionMasks, model: ModelSourc
         masks: from `to_acquired`, not empty.
         model: by whose run they were made.
     """
+    segments = [
+        _describe(number, name, masks.sources.get(name, ""), series, model)
+        for number, name in enumerate(masks.present, start=1)
+    ]
     slices = [slice_.sop_instance_uid for slice_ in series.slices]
     content = hashlib.sha256(masks.array.tobytes())
-    content.update(repr((slices, [(name, masks.sources.get(name)) for name in masks.present])).encode())
+    content.update(json.dumps([slices, [segment.to_json_dict() for segment in segments]]).encode())
     segmentation = SegmentationObject(
         source_images=_slice_headers(series),
         pixel_array=_stack(masks),
         segmentation_type=SegmentationTypeValues.BINARY,
-        segment_descriptions=[
-            _describe(number, name, masks.sources.get(name, ""), series, model)
-            for number, name in enumerate(masks.present, start=1)
-        ],
+        segment_descriptions=segments,
         series_instance_uid=derived_uid(series, model, SegmentationStorage),
         series_number=SERIES_NUMBER,
         sop_instance_uid=derived_uid(series, model, SegmentationStorage, content.hexdigest()),

@@ -222,3 +222,20 @@ def test_a_file_that_was_cut_off_is_refused_wherever_it_ends(tmp_path: Path) -> 
         path.write_bytes(whole[:end])
         with pytest.raises(InputError):
             read_segmentation(path).paint({1: 16})
+
+
+def test_bytes_that_were_changed_are_read_or_refused(tmp_path: Path) -> None:
+    path = foreign(tmp_path, frames()[..., None].astype(np.uint8), "BINARY")
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(100):
+        damaged = bytearray(whole)
+        for place in rng.integers(132, len(damaged), 4):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_segmentation(path).paint({1: 16})
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 10

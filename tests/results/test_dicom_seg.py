@@ -165,6 +165,10 @@ def test_equal_masks_give_an_equal_object_and_others_another(tmp_path: Path) -> 
     other = make_segmentation(series, replace(masks, array=masks.array.copy()[::-1]), MODEL)
     assert other.SeriesInstanceUID == first.SeriesInstanceUID
     assert other.SOPInstanceUID != first.SOPInstanceUID
+    renamed = replace(masks, sources=masks.sources | {"heart": "another name of the file.nii.gz"})
+    assert make_segmentation(series, renamed, MODEL).SOPInstanceUID == first.SOPInstanceUID
+    redrawn = replace(masks, sources=masks.sources | {"heart": "segmenter:threshold"})
+    assert make_segmentation(series, redrawn, MODEL).SOPInstanceUID != first.SOPInstanceUID
     newer = make_segmentation(series, masks, replace(MODEL, version="0.2.0"))
     assert newer.SeriesInstanceUID != first.SeriesInstanceUID
 
