@@ -121,11 +121,15 @@ def out_folder(folder: Path) -> Path:
 
 
 def many(folder: Path, name: Callable[[int], str]) -> Arguments:
-    """The CT with a folder of 5,000 tiny files as masks."""
+    """A folder of 5,000 tiny files."""
     (folder / "many").mkdir()
     for number in range(5000):
         (folder / "many" / name(number)).write_bytes(bytes(number % 7))
-    return [folder / "ct.nii", "--masks", folder / "many"]
+    return [folder / "many"]
+
+
+def many_masks(folder: Path, name: Callable[[int], str]) -> Arguments:
+    return [folder / "ct.nii", "--masks", *many(folder, name)]
 
 
 def escaping(folder: Path, target: Path) -> Arguments:
@@ -163,6 +167,7 @@ SCANS: dict[str, tuple[Callable[[Path], Arguments], str]] = {
     "one slice short": (lambda f: cut(f, -2000), "cut off"),
     "empty gzip": (lambda f: written(f, gzip.compress(b"")), "NIfTI"),
     "gzip of text": (lambda f: written(f, gzip.compress(b"Dear colleague " * 99)), "NIfTI"),
+    "5,000 tiny files": (lambda f: many(f, lambda n: f"{n}.dcm"), "expected DICOM images, found none in 5000 files"),
     "gzip magic only": (lambda f: written(f, b"\x1f\x8b\x08"), "x.nii.gz"),
     "wrong magic": (lambda f: patched(f, (MAGIC, np.bytes_(b"abc"))), "NIfTI"),
     "unknown datatype": (lambda f: patched(f, (DATATYPE, I2(31000))), "NIfTI"),
@@ -225,7 +230,10 @@ MASKS: dict[str, tuple[Callable[[Path], Arguments], str]] = {
     "no file": (lambda f: given(f, f"lung={f / 'absent.nii.gz'}"), "no such file"),
     "a folder as file": (lambda f: given(f, f"lung={f}"), "folder"),
     "text": (lambda f: given(f, f"lung={written(f, b'mask', 'm.nii')[0]}"), "NIfTI"),
-    "5,000 files of other names": (lambda f: many(f, lambda n: f"{n}.nii.gz"), "expected masks named after regions"),
+    "5,000 files of other names": (
+        lambda f: many_masks(f, lambda n: f"{n}.nii.gz"),
+        "expected masks named after regions",
+    ),
     "a link out of the folder": (lambda f: escaping(f, Path("/etc/passwd")), "NIfTI"),
     "a link to the CT": (lambda f: escaping(f, f / "ct.nii"), "lung.nii.gz"),
     "a link to a device": (lambda f: escaping(f, Path("/dev/zero")), "no .nii.gz file"),
