@@ -1,9 +1,9 @@
 """Jobs on disk: what was said to be done is there after a kill, and nothing is done twice."""
 
-import multiprocessing
-import os
 import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,23 +94,26 @@ def test_a_transaction_happens_or_not(house: House) -> None:
     assert len(house.queue.ids()) == 1
 
 
+_FINISH_ONE_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from reg2rg.serve.queue import Queue
+
+queue = Queue(Path(sys.argv[1]))
+queue.finish(queue.claim(0).id)
+queue.claim(0)
+with queue.transaction():
+    queue.claim(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 def test_what_was_finished_is_finished_after_a_kill(house: House) -> None:
     jobs = [house.queue.add(Origin.UPLOAD, str(number), State.QUEUED) for number in range(3)]
-    process = multiprocessing.get_context("spawn").Process(target=_finish_one_and_die, args=(house.folder.queue,))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    killed = subprocess.run([sys.executable, "-c", _FINISH_ONE_AND_DIE, house.folder.queue], check=False)
+    assert killed.returncode == -signal.SIGKILL
     house.queue.give_back()
     assert [house.queue.find(job.id).state for job in jobs] == [State.DONE, State.QUEUED, State.QUEUED]
-
-
-def _finish_one_and_die(path: Path) -> None:
-    queue = Queue(path)
-    queue.finish(queue.claim(0).id)
-    queue.claim(0)
-    with queue.transaction():
-        queue.claim(0)
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_what_is_no_queue_is_refused(tmp_path: Path) -> None:
