@@ -392,13 +392,14 @@ def _evaluate(args: argparse.Namespace) -> None:
     table = read_reports(args.file)
     others = [None if path is None else read_reports(path) for path in (args.compare, args.control)]
     scores = evaluate_table(table, settings, *others)
+    from reg2rg.results.scores_folder import scores_to_json, write_scores
+
     if args.out is not None:
         from reg2rg.evaluate.examples import pick_examples
-        from reg2rg.results.scores_folder import write_scores
 
         write_scores(args.out, scores, pick_examples(scores, table), args.force)
     if args.json:
-        _print_json(scores.to_json())
+        _print_json(scores_to_json(scores))
         return
     from rich.console import Console
 

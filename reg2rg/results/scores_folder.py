@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from reg2rg.evaluate.examples import Example
 from reg2rg.evaluate.scores import Scores
@@ -24,12 +25,20 @@ def write_scores(out: Path, scores: Scores, examples: Sequence[Example], force: 
     Raises:
         InputError: if the folder cannot be written.
     """
+    content = scores_to_json(scores)
+    with staged_folder(out, force) as folder:
+        write_json(folder / "scores.json", content)
+        write_tables(folder, scores)
+        (folder / "scores.html").write_text(scores_to_html(scores, examples), encoding="utf-8")
+        write_record(
+            folder, run_record("evaluate", {"recipe": scores.recipe, **scores.settings}, sha256=content["sha256"])
+        )
+
+
+def scores_to_json(scores: Scores) -> dict[str, Any]:
+    """What ``scores.json`` holds: the scores, the program's version, and the SHA-256 of each file that was read."""
     sources = [scores.source, *(other.scores.source for other in (scores.comparison, scores.control) if other)]
     if scores.settings["labels"]:
         sources.append(scores.settings["labels"])
-    hashes = {source: sha256(Path(source)) for source in sources}
-    with staged_folder(out, force) as folder:
-        write_json(folder / "scores.json", {**scores.to_json(), "version": version("reg2rg"), "sha256": hashes})
-        write_tables(folder, scores)
-        (folder / "scores.html").write_text(scores_to_html(scores, examples), encoding="utf-8")
-        write_record(folder, run_record("evaluate", {"recipe": scores.recipe, **scores.settings}, sha256=hashes))
+    digests = {source: sha256(Path(source)) for source in sources}
+    return {**scores.to_json(), "version": version("reg2rg"), "sha256": digests}

@@ -1,10 +1,12 @@
 """What an evaluation writes: the command line, the folder, the page, the table."""
 
 import csv
+import hashlib
 import io
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -98,6 +100,8 @@ def test_json_and_choices(tmp_path: Path, predictions: Path, capsys: CaptureFixt
     value = json.loads(capsys.readouterr().out)
     assert (value["recipe"], value["clinical"], value["settings"]["only_common"]) == ("stemmed", None, True)
     assert list(value["regions"]) == ["lung"]
+    assert value["version"] == version("reg2rg")
+    assert value["sha256"] == {str(predictions): hashlib.sha256(predictions.read_bytes()).hexdigest()}
     assert value["comparison"]["differences"]["ROUGE-L"] == {"value": 0.0, "ci95": None, "p": 1.0}
 
 
