@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from reg2rg.abnormalities import ABNORMALITIES
-from reg2rg.phantom.abnormalities import Finding
+from reg2rg.phantom.finding import Finding
 from reg2rg.regions import REGION_NAMES
 
 # Wordings of a finding. {side} {lobe} {size} {amount} are filled in; a wording may leave some of them out.

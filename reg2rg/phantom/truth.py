@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from reg2rg.nifti import read_labels, stem
-from reg2rg.phantom.abnormalities import Finding
+from reg2rg.phantom.finding import Finding
 
 
 def is_phantom_dataset(path: Path) -> bool:

@@ -8,10 +8,11 @@ from jaxtyping import Bool, UInt32
 
 from reg2rg.abnormalities import ABNORMALITY_NAMES
 from reg2rg.errors import InputError
-from reg2rg.phantom.abnormalities import DRAWERS, Finding
+from reg2rg.phantom.abnormalities import DRAWERS
 from reg2rg.phantom.acquisition import acquire, sample_acquisition, scan_grid
 from reg2rg.phantom.body import Anatomy, sample_anatomy
 from reg2rg.phantom.canvas import MAX_LESIONS
+from reg2rg.phantom.finding import Finding
 from reg2rg.phantom.organs import draw_chest
 from reg2rg.phantom.report import write_report
 from reg2rg.regions import REGION_NAMES, get_region

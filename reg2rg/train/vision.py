@@ -18,7 +18,7 @@ from torch.nn import functional
 from reg2rg.abnormalities import ABNORMALITIES, ABNORMALITY_NAMES
 from reg2rg.data.crops import CropStore
 from reg2rg.model.reg2rg import Reg2RG
-from reg2rg.phantom.abnormalities import Finding
+from reg2rg.phantom.finding import Finding
 from reg2rg.preprocess import StudyCrops, area_resize
 from reg2rg.regions import REGION_NAMES
 from reg2rg.volume import Box

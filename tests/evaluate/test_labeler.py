@@ -13,7 +13,7 @@ from reg2rg.abnormalities import ABNORMALITIES, ABNORMALITY_NAMES
 from reg2rg.errors import InputError
 from reg2rg.evaluate.labeler import COUNTED, Evidence, RuleLabeler, find_labeler, read_rules, split_sentences
 from reg2rg.evaluate.labels import read_inferred_labels
-from reg2rg.phantom.abnormalities import Finding
+from reg2rg.phantom.finding import Finding
 from reg2rg.phantom.report import WORDINGS, write_report, write_whole_report
 
 SENTENCES = Path(__file__).with_name("labeler_sentences.csv")

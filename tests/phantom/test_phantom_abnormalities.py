@@ -8,8 +8,9 @@ import pytest
 from scipy.ndimage import binary_dilation
 
 from reg2rg.abnormalities import ABNORMALITIES
-from reg2rg.phantom.abnormalities import DRAWERS, Finding
+from reg2rg.phantom.abnormalities import DRAWERS
 from reg2rg.phantom.body import sample_anatomy
+from reg2rg.phantom.finding import Finding
 from reg2rg.phantom.organs import LOBES, Chest, draw_chest
 from reg2rg.phantom.world import Phantom, make_phantom
 from reg2rg.volume import Grid

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reg2rg.phantom.abnormalities import AMOUNTS, DRAWERS, Finding
+from reg2rg.phantom.abnormalities import DRAWERS
+from reg2rg.phantom.finding import AMOUNTS, Finding
 from reg2rg.phantom.organs import LOBES
 from reg2rg.phantom.report import (
     AMOUNT_WORDS,

@@ -1,0 +1,30 @@
+"""What can be wrong with a phantom: one drawer per abnormality, each with known truth.
+
+A drawer takes a drawn Chest, changes its voxels, marks the lesion's voxels and says what it did as findings. Names are
+those of `reg2rg.phantom.finding.KINDS`; `DRAWERS` is the list of what this world can draw, in the order of drawing.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from reg2rg.phantom.abnormalities.esophagus import draw_hiatal_hernia
+from reg2rg.phantom.abnormalities.fluid import draw_pericardial_effusion, draw_pleural_effusion
+from reg2rg.phantom.abnormalities.heart import draw_cardiomegaly
+from reg2rg.phantom.abnormalities.lung import draw_consolidation, draw_emphysema, draw_lung_nodules
+from reg2rg.phantom.abnormalities.mediastinum import draw_medical_material
+from reg2rg.phantom.finding import Finding
+from reg2rg.phantom.organs import Chest
+
+Drawer = Callable[[Chest, np.random.Generator, int], tuple[Finding, ...]]
+
+DRAWERS: dict[str, Drawer] = {
+    "Cardiomegaly": draw_cardiomegaly,
+    "Pericardial effusion": draw_pericardial_effusion,
+    "Pleural effusion": draw_pleural_effusion,
+    "Hiatal hernia": draw_hiatal_hernia,
+    "Emphysema": draw_emphysema,
+    "Consolidation": draw_consolidation,
+    "Lung nodule": draw_lung_nodules,
+    "Medical material": draw_medical_material,
+}

@@ -1,0 +1,65 @@
+"""Effusions: free fluid in the pleura and in the pericardium."""
+
+import numpy as np
+
+from reg2rg.phantom.abnormalities.placing import NEIGHBORHOOD_MM, take_from_lung
+from reg2rg.phantom.finding import AMOUNTS, Finding
+from reg2rg.phantom.organs import Chest
+from reg2rg.phantom.shapes import Ellipsoid, Union
+
+# Transudates about 12, exudates about 17 (Abramowitz et al., AJR 2009).
+EFFUSION_HU = (2.0, 22.0)
+
+# Depth of the fluid over the depth of the pleural cavity: a quarter and a half divide small, moderate and large
+# (Moy et al., Chest 2013); gaps are left, so that the truth is beyond dispute.
+EFFUSION_SHARE = {"small": (0.10, 0.21), "moderate": (0.29, 0.45), "large": (0.56, 0.75)}
+
+
+def draw_pericardial_effusion(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
+    """Fluid of even thickness (6 to 22 mm) around the heart, inside the thorax; it joins the heart's mask."""
+    canvas = chest.canvas
+    thickness = int(rng.integers(6, 23))
+    hu = rng.uniform(*EFFUSION_HU)
+    sac = Union(tuple(part.grown(thickness) for part in chest.heart.parts if isinstance(part, Ellipsoid)))
+    box = canvas.box_of(sac, NEIGHBORHOOD_MM)
+    if box is None:
+        return ()
+    x, y, z = canvas.axes_mm(box)
+    distance = np.maximum(sac.distance_mm(x, y, z), y - np.float32(chest.anatomy.thorax_depth_mm / 2 - 3))
+    distance = np.maximum(distance, -chest.heart.distance_mm(x, y, z))
+    fluid = canvas.coverage(distance)
+    canvas.blend(fluid, hu, box)
+    take_from_lung(chest, distance, box)
+    canvas.mark_region("heart", fluid >= 0.5, box)
+    canvas.unmark_region("abdomen", fluid >= 0.5, box)
+    canvas.mark_lesion(first_lesion, fluid >= 0.5, box)
+    return (Finding("Pericardial effusion", "heart", size_mm=thickness, lesion=first_lesion),)
+
+
+def draw_pleural_effusion(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
+    """Free fluid on one side or both, settled at the back of a lying patient, climbing at the wall as a crescent."""
+    draw = rng.random()
+    sides = ("right", "left") if draw < 0.35 else ("right",) if draw < 0.7 else ("left",)
+    findings = []
+    for index, side in enumerate(sides, first_lesion):
+        amount = AMOUNTS[rng.integers(3)]
+        _fill_pleura(chest, side, amount, rng, index)
+        findings.append(Finding("Pleural effusion", "pleura", side, amount=amount, lesion=index))
+    return tuple(findings)
+
+
+def _fill_pleura(chest: Chest, side: str, amount: str, rng: np.random.Generator, lesion: int) -> None:
+    canvas, anatomy = chest.canvas, chest.anatomy
+    depth = rng.uniform(*EFFUSION_SHARE[amount]) * anatomy.thorax_depth_mm
+    hu = rng.uniform(*EFFUSION_HU)
+    top = anatomy.apex_mm * {"small": 0.2, "moderate": 0.6, "large": 1.0}[amount]
+    x, y, z = canvas.axes_mm()
+    height = np.clip((top - z) / (top - anatomy.dome_right_mm), 0, 1) ** 0.6
+    climb = 0.3 * depth * np.exp(np.clip(chest.pleural_mm / 10, -8, 0))
+    level = -anatomy.thorax_depth_mm / 2 + height * (depth + climb)
+    distance = np.maximum(np.maximum(y - level, chest.lung_mm), -x if side == "right" else x)
+    fluid = canvas.coverage(distance)
+    canvas.blend(fluid, hu, canvas.whole)
+    take_from_lung(chest, distance, canvas.whole)
+    canvas.mark_region("pleura", fluid >= 0.5)
+    canvas.mark_lesion(lesion, fluid >= 0.5)
