@@ -96,18 +96,27 @@ def published() -> Reg2RGConfig:
 def phantom(text_vocabulary_size: int) -> Reg2RGConfig:
     """The sizes of the shipped model of the phantom world: a few megabytes, trained from scratch on a laptop."""
     return Reg2RGConfig(
-        crop_size_xyz=(48, 48, 32),
+        crop_size_xyz=(64, 48, 64),
         window=MODEL_WINDOW,
         outside_hu=float(OUTSIDE_HU),
         grid_spacing_mm=None,
         vision=ViTConfig(
-            (8, 8, 8), (6, 6, 4), channels=1, width=120, depth=3, heads=4, head_dim=32, mlp_width=360, dropout=0.0
+            (8, 8, 8),
+            (8, 6, 8),
+            channels=1,
+            width=192,
+            depth=4,
+            heads=6,
+            head_dim=32,
+            mlp_width=576,
+            dropout=0.0,
+            stem_channels=(24, 48),
         ),
-        perceiver=PerceiverConfig(latents=8, depth=2, heads=4, head_dim=32, mlp_width=360),
+        perceiver=PerceiverConfig(latents=8, depth=2, heads=6, head_dim=32, mlp_width=576),
         mask_encoder=ViTConfig(
-            (8, 8, 8), (6, 6, 4), channels=1, width=96, depth=2, heads=3, head_dim=32, mlp_width=192, dropout=0.0
+            (8, 8, 8), (8, 6, 8), channels=1, width=96, depth=2, heads=3, head_dim=32, mlp_width=192, dropout=0.0
         ),
-        language=LanguageConfig(_llama(text_vocabulary_size, width=192, mlp_width=512, depth=4, heads=6), lora=None),
+        language=LanguageConfig(_llama(text_vocabulary_size, width=256, mlp_width=704, depth=4, heads=8), lora=None),
         max_regions=len(REGIONS),
         text_vocabulary_size=text_vocabulary_size,
     )

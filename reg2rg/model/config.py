@@ -37,6 +37,8 @@ class ViTConfig:
         head_dim: size of one head.
         mlp_width: hidden size of a block's MLP.
         dropout: probability, after the positions and throughout the blocks.
+        stem_channels: widths of strided convolutions ahead of the patches, each of which halves the grid; none as
+            published.
     """
 
     patch_size_xyz: tuple[int, int, int]
@@ -48,10 +50,15 @@ class ViTConfig:
     head_dim: int
     mlp_width: int
     dropout: float
+    stem_channels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _check_positive(self)
         _check_probability("dropout", self.dropout)
+        if any(size % 2 ** len(self.stem_channels) for size in self.patch_size_xyz):
+            raise InputError(
+                f"stem_channels: {len(self.stem_channels)} halvings do not divide patches of {self.patch_size_xyz}"
+            )
         if self.width % 3:
             raise InputError(f"width: expected a multiple of 3 (a third for each axis's positions), got {self.width}")
 
@@ -255,13 +262,15 @@ def _read_record(kind: Any, value: Any, name: str) -> Any:
     if not isinstance(value, dict):
         raise InputError(f"{name}: expected an object, got {value!r}")
     annotations = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]
-    unknown, missing = sorted(value.keys() - names), [key for key in names if key not in value]
+    known = dataclasses.fields(kind)
+    names = [field.name for field in known]
+    unknown = sorted(value.keys() - names)
+    missing = [field.name for field in known if field.name not in value and field.default is dataclasses.MISSING]
     if unknown:
         raise InputError(f"{prefix}{unknown[0]}: unknown key; expected {', '.join(names)}")
     if missing:
         raise InputError(f"{prefix}{missing[0]}: missing key")
-    fields = {key: _read(annotations[key], value[key], prefix + key) for key in names}
+    fields = {key: _read(annotations[key], value[key], prefix + key) for key in names if key in value}
     try:
         return kind(**fields)
     except ValueError as error:

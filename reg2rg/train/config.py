@@ -35,6 +35,7 @@ class TrainConfig:
         schedule: what the learning rate does afterwards.
         weight_decay: of AdamW.
         shuffle_regions: region-report alignment; regions in random order in every prompt. Off: always as listed.
+        fewest_regions: prompts ask for a random number of regions from this up to all; 10 for all, as published.
         inputs: what the report stage's model is shown; the tokens of anything else are zero. none is the control that
             sees no image.
         max_length: longest prompt and answer in tokens.
@@ -61,6 +62,7 @@ class TrainConfig:
     schedule: Literal["constant", "cosine"] = "constant"
     weight_decay: float = 0.0
     shuffle_regions: bool = True
+    fewest_regions: int = 10
     inputs: Literal["all", "none", "global", "texture", "geometry", "texture+geometry"] = "all"
     max_length: int = 2048
     bf16: bool = True
@@ -77,7 +79,7 @@ class TrainConfig:
         return groups[self.inputs] if self.inputs in groups else tuple(self.inputs.split("+"))
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulate", "save_every", "max_length"):
+        for name in ("steps", "batch_size", "accumulate", "save_every", "max_length", "fewest_regions"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
         for name in ("warmup_steps", "weight_decay", "validate", "workers"):

@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from reg2rg.data.crops import CropStore
+from reg2rg.data.store import StudyStore
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.processor import Processor
 from reg2rg.vocabulary import IGNORED_LABEL
@@ -51,6 +53,7 @@ class ReportStudies(torch.utils.data.Dataset[dict[str, Any]]):
         see: gives what there is to see of study i: an EncodedStudy, or its StudyCrops.
         processor: text to ids.
         shuffle_regions: a random order each time; otherwise the order given.
+        fewest_regions: a prompt asks for a random number of regions from this up to all of them.
         max_length: longest prompt and answer in tokens.
     """
 
@@ -61,10 +64,11 @@ class ReportStudies(torch.utils.data.Dataset[dict[str, Any]]):
         see: Callable[[int], Any],
         processor: Processor,
         shuffle_regions: bool,
+        fewest_regions: int,
         max_length: int,
     ) -> None:
         self._findings, self._others, self._see, self._processor = findings, others, see, processor
-        self._shuffle_regions, self._max_length = shuffle_regions, max_length
+        self._shuffle_regions, self._fewest_regions, self._max_length = shuffle_regions, fewest_regions, max_length
 
     def __len__(self) -> int:
         return len(self._findings)
@@ -72,7 +76,11 @@ class ReportStudies(torch.utils.data.Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         findings, seen = self._findings[index], self._see(index)
         # torch's global generator: the trainer keeps its state, so that a resumed run goes on in the same order.
-        order = torch.randperm(len(findings)).tolist() if self._shuffle_regions else range(len(findings))
+        order = torch.randperm(len(findings)).tolist()
+        if self._fewest_regions < len(findings):
+            order = order[: int(torch.randint(self._fewest_regions, len(findings) + 1, ()))]
+        if not self._shuffle_regions:
+            order.sort()
         ordered = [findings[place] for place in order]
         rows = [seen.regions.index(name) for name, _ in ordered]
         example = self._processor.example(ordered, self._max_length, self._others[index])
@@ -128,19 +136,34 @@ class ReportTrainee(nn.Module):
         return {"loss": loss}
 
 
-@torch.inference_mode()
-def encode_studies(
-    model: Reg2RG, store: CropStore, progress: Callable[[int, int], None] | None = None
-) -> list[EncodedStudy]:
-    """Passes every study once through the frozen encoders, without dropout; results as float16."""
-    model.eval()
-    encoded = []
-    for index in range(len(store)):
-        crops = store[index]
-        images = torch.cat([torch.from_numpy(crops.image)[None], torch.from_numpy(crops.textures)])
-        latents = model.read_crops(images).half()
-        masks = model.read_masks(torch.from_numpy(crops.masks)).half()
-        encoded.append(EncodedStudy(crops.regions, latents[0], latents[1:], masks))
-        if progress:
-            progress(index + 1, len(store))
-    return encoded
+class TokenStore(StudyStore):
+    """What frozen encoders make of the studies of a crop store, without dropout, as float16.
+
+    Args:
+        crops: whose crops.
+        model: whose encoders.
+        digest: names the encoders' weights: other weights, another folder.
+        bf16: matrix products in bfloat16.
+    """
+
+    def __init__(self, crops: CropStore, model: Reg2RG, digest: str, bf16: bool) -> None:
+        super().__init__(crops.folder.parent / f"tokens-{digest}" / crops.dataset.split, crops.keys)
+        self._crops, self._model, self._bf16 = crops, model.eval(), bf16
+
+    def __getitem__(self, index: int) -> EncodedStudy:
+        stored = self.arrays(index)
+        latents, masks = torch.from_numpy(stored["latents"]), torch.from_numpy(stored["masks"])
+        return EncodedStudy(tuple(stored["regions"].tolist()), latents[0], latents[1:], masks)
+
+    @torch.inference_mode()
+    def _compute(self, number: int) -> dict[str, np.ndarray]:
+        crops = self._crops[number]
+        images = torch.from_numpy(np.concatenate([crops.image[None], crops.textures]))
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._bf16):
+            latents = self._model.read_crops(images)
+            masks = self._model.read_masks(torch.from_numpy(crops.masks))
+        return {
+            "regions": np.array(crops.regions),
+            "latents": latents.half().numpy(),
+            "masks": masks.half().numpy(),
+        }

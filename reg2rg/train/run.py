@@ -1,5 +1,6 @@
 """One training run, top to bottom: data, model, Hugging Face Trainer, curve, validation, a folder of ours."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from reg2rg.data.crops import CropStore
 from reg2rg.data.dataset import Dataset, open_dataset
+from reg2rg.data.store import StudyStore
 from reg2rg.errors import InputError
 from reg2rg.files import check_free, write_json
 from reg2rg.model import folder as model_folder
@@ -21,14 +23,14 @@ from reg2rg.model.build import build_model, phantom
 from reg2rg.model.config import Reg2RGConfig
 from reg2rg.model.reg2rg import Reg2RG, freeze_as_published
 from reg2rg.models import find_model
-from reg2rg.nifti import stem
-from reg2rg.phantom.truth import is_phantom_dataset, read_lesions, read_truth
+from reg2rg.phantom.truth import is_phantom_dataset
 from reg2rg.processor import Processor
 from reg2rg.prompt import INSTRUCTION, build_target
 from reg2rg.results.run_record import run_record
 from reg2rg.train import report, vision
 from reg2rg.train.config import TrainConfig
 from reg2rg.train.curves import write_curves
+from reg2rg.train.targets import TargetStore
 from reg2rg.vocabulary import add_special_tokens, train_word_tokenizer
 
 ENCODERS_FILE = "encoders.safetensors"
@@ -71,14 +73,10 @@ def _vision_studies(
     config: TrainConfig, split: str, sizes: Reg2RGConfig, limit: int | None = None
 ) -> vision.VisionStudies:
     root = Path(config.data)
-    store = _crops(config, open_dataset(root, split), sizes, limit)
-    truth = read_truth(root, split)
-    patches_xyz = sizes.vision.patches_xyz(sizes.crop_size_xyz)
-    targets = [
-        vision.targets_of(store[index], truth[name], read_lesions(root, split, name), patches_xyz)
-        for index, name in enumerate(tqdm(map(stem, map(Path, store.keys)), "targets", unit="study", disable=None))
-    ]
-    return vision.VisionStudies(store, targets)
+    crops = _crops(config, open_dataset(root, split), sizes, limit)
+    targets = TargetStore(crops, root, sizes.vision.patches_xyz(sizes.crop_size_xyz))
+    _fill(targets, f"targets ({split})", config.workers)
+    return vision.VisionStudies(crops, targets, vary=split == "train")
 
 
 def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
@@ -92,7 +90,9 @@ def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
     encoders_are_frozen = config.parts == "language"
     see: Callable[[int], Any] = store.__getitem__
     if encoders_are_frozen:
-        see = report.encode_studies(model, store).__getitem__
+        tokens = report.TokenStore(store, model, _digest(_encoder_tensors(model), config.bf16), config.bf16)
+        _fill(tokens, "tokens (train)", workers=1)
+        see = [tokens[index] for index in tqdm(range(len(tokens)), "reading", disable=None)].__getitem__
     other = {key: dataset.other_reference(index) for index, key in enumerate(dataset.keys)}
     findings, others, indices = [], [], []
     for index, key in enumerate(store.keys):
@@ -102,7 +102,13 @@ def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
             others.append(other[key])
             indices.append(index)
     studies = report.ReportStudies(
-        findings, others, lambda row: see(indices[row]), processor, config.shuffle_regions, config.max_length
+        findings,
+        others,
+        lambda row: see(indices[row]),
+        processor,
+        config.shuffle_regions,
+        config.fewest_regions,
+        config.max_length,
     )
     _fit(config, out, report.ReportTrainee(model, encoders_are_frozen), studies, report.collate)
     model.save_pretrained(out / "model")
@@ -167,11 +173,23 @@ def _choose_parts(model: Reg2RG, config: TrainConfig) -> None:
 def _crops(config: TrainConfig, dataset: Dataset, sizes: Reg2RGConfig, limit: int | None = None) -> CropStore:
     """The dataset's crops, all of them computed; studies that cannot be encoded are named and left out."""
     store = CropStore(dataset, Path(config.cache or Path(config.out) / "cache"), sizes, limit)
-    with tqdm(total=len(store), desc=f"crops ({dataset.split})", unit="study", disable=None) as bar:
-        problems = store.fill(config.workers, lambda done, total: bar.update(done - bar.n))
+    _fill(store, f"crops ({dataset.split})", config.workers)
+    return store
+
+
+def _fill(store: StudyStore, what: str, workers: int) -> None:
+    with tqdm(total=len(store), desc=what, unit="study", disable=None) as bar:
+        problems = store.fill(workers, lambda done, total: bar.update(done - bar.n))
     for key, problem in problems.items():
         tqdm.write(f"left out: {key}: {problem}")
-    return store
+
+
+def _digest(tensors: dict[str, Tensor], bf16: bool) -> str:
+    """A short name for weights and the precision in which they are used."""
+    digest = hashlib.sha256(str(bf16).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 class _PartTrainer(Trainer):

@@ -1,242 +1,268 @@
 """Stage vision: encoder, perceiver and mask encoder learn from crops what a report will need.
 
 A stand-in for the paper's RadFM pretraining (Chen et al., IEEE TMI 2025, section IV-B), for worlds in which the truth
-is known: each crop's latents tell the region's name and its abnormalities with their side, each patch tells the lesions
-in it (without that, small lesions are averaged away), each mask token tells name, size, place and what only size shows.
+is known: each crop's latents tell the region's name, its abnormalities and their attributes; each patch tells the
+lesions in its cells (without that, small lesions are averaged away); each mask token tells name, size, place and what
+only size shows.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int, Int64, Integer
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor, nn
 from torch.nn import functional
+from tqdm import tqdm
 
-from reg2rg.abnormalities import ABNORMALITIES, ABNORMALITY_NAMES
 from reg2rg.data.crops import CropStore
 from reg2rg.model.reg2rg import Reg2RG
-from reg2rg.phantom.finding import Finding
-from reg2rg.preprocess import StudyCrops, area_resize
+from reg2rg.phantom.finding import KINDS
 from reg2rg.regions import REGION_NAMES
-from reg2rg.volume import Box
+from reg2rg.train.targets import ATTRIBUTES, CELLS, KIND_NAMES, KIND_OF_ATTRIBUTE, TargetStore
 
-SIDES = ("any", "left", "right")
-_MIN_SHARE = 0.1  # of a lesion in a patch, or of a patch in a lesion, for the patch to be called a lesion's
-_DENSE_POSITIVE_WEIGHT = 8.0  # patches with a lesion are rare
-
-
-@dataclass(frozen=True, eq=False)
-class VisionTargets:
-    """What one study's crops should tell; row 0 is the whole image, then the regions in crop order.
-
-    Attributes:
-        names: index of each region (the image has none).
-        present: for each abnormality whether it is there at all, on the left, on the right.
-        known: whether the abnormality belongs to that crop's region and can be told from it.
-        lesions: for each patch the abnormalities that have a lesion in it.
-        places: log share of the image's grid, center and extent of each region's mask.
-    """
-
-    names: Int64[np.ndarray, " region"]
-    present: Float32[np.ndarray, "crop abnormality side"]
-    known: Float32[np.ndarray, "crop abnormality"]
-    lesions: Float32[np.ndarray, "crop patch abnormality"]
-    places: Float32[np.ndarray, "region place"]
-
-
-def targets_of(
-    crops: StudyCrops,
-    findings: Sequence[Finding],
-    lesion_bits: Integer[np.ndarray, "x y z"],
-    patches_xyz: tuple[int, int, int],
-) -> VisionTargets:
-    """The targets of one study.
-
-    Args:
-        crops: its crops.
-        findings: the drawn truth.
-        lesion_bits: the lesions on the study's grid; bit k is the finding with ``lesion`` k.
-        patches_xyz: patches of a crop along each axis.
-    """
-    boxes = (crops.image_box, *crops.boxes)
-    names = (None, *crops.regions)
-    present = np.zeros((len(boxes), len(ABNORMALITIES), len(SIDES)), np.float32)
-    known = np.array([[name in (None, a.region) for a in ABNORMALITIES] for name in names], np.float32)
-    lesions = np.zeros((len(boxes), int(np.prod(patches_xyz)), len(ABNORMALITIES)), np.float32)
-    for finding in findings:
-        column = ABNORMALITY_NAMES.index(finding.abnormality)
-        sides = [0] + [SIDES.index(side) for side in SIDES if side == finding.side]
-        lesion = (lesion_bits >> (finding.lesion or 0)) & 1 != 0
-        for row, name in enumerate(names):
-            if name in (None, finding.region):
-                present[row, column, sides] = 1
-                lesions[row, :, column] = np.maximum(
-                    lesions[row, :, column], _patches_of(lesion, boxes[row], patches_xyz)
-                )
-    return VisionTargets(
-        names=np.array([REGION_NAMES.index(name) for name in crops.regions]),
-        present=present,
-        known=known,
-        lesions=lesions,
-        places=np.stack([_place(mask) for mask in crops.masks]),
-    )
-
-
-def _patches_of(lesion: np.ndarray, box: Box, patches_xyz: tuple[int, int, int]) -> Float32[np.ndarray, " patch"]:
-    inside = lesion[box.slices]
-    voxels = np.count_nonzero(inside)
-    if voxels == 0:
-        return np.zeros(int(np.prod(patches_xyz)), np.float32)
-    of_patch = area_resize(inside, patches_xyz)
-    of_lesion = of_patch * (inside.size / of_patch.size) / voxels
-    return ((of_patch >= _MIN_SHARE) | (of_lesion >= _MIN_SHARE)).astype(np.float32).ravel()
-
-
-def _place(mask: Float32[np.ndarray, "x y z"]) -> Float32[np.ndarray, " place"]:
-    numbers = [np.log10(mask.mean() + 1e-5)]
-    for axis in range(3):
-        profile = mask.sum(axis=tuple(a for a in range(3) if a != axis))
-        position = np.linspace(-1, 1, profile.size)
-        center = (profile * position).sum() / profile.sum()
-        numbers += [center, np.sqrt((profile * (position - center) ** 2).sum() / profile.sum())]
-    return np.array(numbers, np.float32)
+# How often a step sees a crop: those with the hard findings always.
+_ALWAYS_SEEN = ("heart", "lung", "mediastinum", "trachea and bronchie")
+_SEEN_OTHERWISE = 0.5
+# Left and right lung look alike mirrored; any other region would be a person that does not exist.
+_MIRRORED = ("lung", "pleura")
+_NO_MIRROR = "middle lobe"  # is on the right only
 
 
 class VisionStudies(torch.utils.data.Dataset[dict[str, np.ndarray]]):
     """Crops with their targets.
 
     Args:
-        store: the crops.
-        targets: of each study in the store.
+        crops: the crops.
+        targets: of the same studies.
+        vary: leave out crops and mirror some, other ones each time, as training does.
     """
 
-    def __init__(self, store: CropStore, targets: Sequence[VisionTargets]) -> None:
-        self._store, self._targets = store, targets
+    def __init__(self, crops: CropStore, targets: TargetStore, vary: bool) -> None:
+        self._crops, self._targets, self._vary = crops, targets, vary
 
     def __len__(self) -> int:
         return len(self._targets)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        crops = self._store[index]
-        seen = {"image": crops.image[None], "textures": crops.textures, "masks": crops.masks}
-        return {**seen, **vars(self._targets[index])}
+        crops, targets = self._crops[index], self._targets[index]
+        names = (None, *crops.regions)
+        # torch's global generator: the trainer keeps its state, so that a resumed run goes on in the same order.
+        chances = torch.rand(len(names), 2).tolist()
+        seen = [
+            row
+            for row, name in enumerate(names)
+            if not self._vary or name in _ALWAYS_SEEN or chances[row][0] < _SEEN_OTHERWISE
+        ]
+        study = {
+            "crops": np.concatenate([crops.image[None], crops.textures])[seen],
+            "crop_names": np.array([-1 if names[row] is None else REGION_NAMES.index(names[row]) for row in seen]),
+            "masks": crops.masks,
+            "names": targets.names,
+            "places": targets.places,
+            "known": targets.known[seen],
+            "mask_known": targets.known[1:],
+            "present": np.repeat(targets.present[None], len(seen), 0),
+            "attributes": np.repeat(targets.attributes[None], len(seen), 0),
+            "mask_present": np.repeat(targets.present[None], len(names) - 1, 0),
+            "mask_attributes": np.repeat(targets.attributes[None], len(names) - 1, 0),
+            "lesions": np.zeros((len(seen), *targets.lesion_cells.shape[1:], len(KINDS)), np.uint8),
+        }
+        for row, kind, cells in zip(targets.lesion_rows, targets.lesion_kinds, targets.lesion_cells, strict=True):
+            if row in seen:
+                study["lesions"][seen.index(row), :, :, kind] |= cells
+        if self._vary:
+            for place, row in enumerate(seen):
+                if names[row] in _MIRRORED and chances[row][1] < 0.5:
+                    self._mirror(study, place)
+        return study
+
+    def _mirror(self, study: dict[str, np.ndarray], place: int) -> None:
+        attributes = study["attributes"][place]
+        own = study["known"][place][KIND_OF_ATTRIBUTE] > 0
+        if (attributes[own & _IS_MIDDLE] > 0).any():
+            return
+        study["crops"][place] = study["crops"][place][::-1]
+        study["attributes"][place] = np.where(own, attributes[_SIDES_SWAPPED], attributes)
+        x = self._targets.patches_xyz[0]
+        lesions = study["lesions"][place]
+        patches, cells, kinds = lesions.shape
+        grid = lesions.reshape(x, patches // x, CELLS, cells // CELLS, kinds)
+        study["lesions"][place] = grid[::-1, :, ::-1].reshape(lesions.shape)
+
+
+def _swap_sides() -> np.ndarray:
+    column = {attribute: index for index, attribute in enumerate(ATTRIBUTES)}
+    swap = {"left": "right", "right": "left"}
+    return np.array([column.get((kind, swap.get(answer, answer)), index) for (kind, answer), index in column.items()])
+
+
+_SIDES_SWAPPED = _swap_sides()
+_IS_MIDDLE = np.array([answer == _NO_MIRROR for _, answer in ATTRIBUTES])
 
 
 def collate(studies: Sequence[dict[str, np.ndarray]]) -> dict[str, Tensor]:
-    """Packs studies: images and textures one after another, each study's image first."""
-    packed = {
-        name: torch.from_numpy(np.concatenate([study[name] for study in studies]))
-        for name in ("masks", "names", "present", "known", "lesions", "places")
-    }
-    crops = [np.concatenate([study["image"], study["textures"]]) for study in studies]
-    return {**packed, "crops": torch.from_numpy(np.concatenate(crops)), "is_region": _is_region(crops)}
-
-
-def _is_region(crops: Sequence[np.ndarray]) -> Tensor:
-    return torch.tensor([row > 0 for study in crops for row in range(len(study))])
+    """Packs studies, one after another."""
+    return {name: torch.from_numpy(np.concatenate([study[name] for study in studies])) for name in studies[0]}
 
 
 class VisionPretrainer(nn.Module):
     """The model's encoders with heads that are thrown away afterwards."""
+
+    kind_of_attribute: Tensor
 
     def __init__(self, model: Reg2RG) -> None:
         super().__init__()
         sizes = model.config
         self.vision, self.perceiver, self.mask_encoder = model.vision, model.perceiver, model.mask_encoder
         latent_numbers = sizes.perceiver.latents * sizes.vision.width
+        questions = len(KINDS) + len(ATTRIBUTES)
         self.name_of_crop = nn.Linear(latent_numbers, len(REGION_NAMES))
-        self.findings_of_crop = nn.Linear(latent_numbers, len(ABNORMALITIES) * len(SIDES))
-        self.lesions_of_patch = nn.Linear(sizes.vision.width, len(ABNORMALITIES))
+        self.findings_of_crop = nn.Linear(latent_numbers, questions)
+        self.lesions_of_patch = nn.Linear(sizes.vision.width, CELLS**3 * len(KINDS))
+        nn.init.constant_(self.lesions_of_patch.bias, _RARE)
         self.name_of_mask = nn.Linear(sizes.mask_encoder.width, len(REGION_NAMES))
         self.place_of_mask = nn.Linear(sizes.mask_encoder.width, 7)
-        self.findings_of_mask = nn.Linear(sizes.mask_encoder.width, len(ABNORMALITIES))
+        self.findings_of_mask = nn.Linear(sizes.mask_encoder.width, questions)
+        self.register_buffer("kind_of_attribute", torch.from_numpy(KIND_OF_ATTRIBUTE), persistent=False)
 
     def forward(
         self,
         crops: Float[Tensor, "crop x y z"],
-        is_region: Tensor,
+        crop_names: Int[Tensor, " crop"],
         masks: Float[Tensor, "region x y z"],
         names: Int[Tensor, " region"],
-        present: Float[Tensor, "crop abnormality side"],
-        known: Float[Tensor, "crop abnormality"],
-        lesions: Float[Tensor, "crop patch abnormality"],
         places: Float[Tensor, "region place"],
+        known: Float[Tensor, "crop kind"],
+        mask_known: Float[Tensor, "region kind"],
+        present: Float[Tensor, "crop kind"],
+        attributes: Float[Tensor, "crop attribute"],
+        mask_present: Float[Tensor, "region kind"],
+        mask_attributes: Float[Tensor, "region attribute"],
+        lesions: Integer[Tensor, "crop patch cell kind"],
     ) -> dict[str, Tensor]:
         """The sum of the heads' losses, and what they say."""
         patches = self.vision(crops)
         latents = self.perceiver(patches).flatten(1)
         mask_tokens = self.mask_encoder(masks)
-        name_logits = self.name_of_crop(latents[is_region])
-        finding_logits = self.findings_of_crop(latents).view_as(present)
-        lesion_logits = self.lesions_of_patch(patches)
-        mask_finding_logits = self.findings_of_mask(mask_tokens)
-        weight = torch.tensor(_DENSE_POSITIVE_WEIGHT)
+        is_region = crop_names >= 0
+        name_logits = self.name_of_crop(latents)
+        findings = self.findings_of_crop(latents).float()
+        mask_findings = self.findings_of_mask(mask_tokens).float()
+        lesion_logits = self.lesions_of_patch(patches).float().view(lesions.shape)
         losses = {
-            "name": functional.cross_entropy(name_logits.float(), names),
-            "findings": _masked_bce(finding_logits, present, known[:, :, None]),
-            "lesions": _masked_bce(lesion_logits, lesions, known[:, None, :], weight),
+            "name": functional.cross_entropy(name_logits.float()[is_region], crop_names[is_region]),
+            "findings": self._ask(findings, present, attributes, known),
+            "lesions": _focal_loss(lesion_logits, lesions, known),
             "mask_name": functional.cross_entropy(self.name_of_mask(mask_tokens).float(), names),
-            "mask_findings": _masked_bce(mask_finding_logits, present[is_region][:, :, 0], known[is_region]),
+            "mask_findings": self._ask(mask_findings, mask_present, mask_attributes, mask_known),
             "place": functional.mse_loss(self.place_of_mask(mask_tokens).float(), places),
         }
-        return {
-            "loss": torch.stack(list(losses.values())).sum(),
-            "names": name_logits,
-            "findings": finding_logits,
-            "mask_findings": mask_finding_logits,
-        }
+        total = torch.stack([_WEIGHTS.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
+        return {"loss": total, "names": name_logits, "findings": findings, "mask_findings": mask_findings}
+
+    def _ask(
+        self,
+        logits: Float[Tensor, "crop question"],
+        present: Float[Tensor, "crop kind"],
+        attributes: Float[Tensor, "crop attribute"],
+        known: Float[Tensor, "crop kind"],
+    ) -> Float[Tensor, ""]:
+        """Whether each kind is there, and of those that are, their attributes."""
+        is_asked = (known * present)[:, self.kind_of_attribute]
+        return _masked_bce(logits[:, : len(KINDS)], present, known) + _ATTRIBUTE_WEIGHT * _masked_bce(
+            logits[:, len(KINDS) :], attributes, is_asked
+        )
 
 
-def _masked_bce(logits: Tensor, targets: Tensor, known: Tensor, positive_weight: Tensor | None = None) -> Tensor:
-    loss = functional.binary_cross_entropy_with_logits(
-        logits.float(), targets, reduction="none", pos_weight=positive_weight
-    )
-    return (loss * known).sum() / known.expand_as(loss).sum().clamp(min=1)
+_RARE = -4.6  # logit of .01: cells with a lesion are rare, and a fresh head should know it (Lin et al. 2017)
+_ATTRIBUTE_WEIGHT = 0.5
+_WEIGHTS = {"findings": 3.0, "lesions": 1.0}
+
+
+def _masked_bce(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
+    loss = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return (loss * known).sum() / known.sum().clamp(min=1)
+
+
+def _focal_loss(
+    logits: Float[Tensor, "crop patch cell kind"],
+    lesions: Integer[Tensor, "crop patch cell kind"],
+    known: Float[Tensor, "crop kind"],
+) -> Float[Tensor, ""]:
+    """Focal loss with gamma 2 (Lin et al., ICCV 2017), over the number of cells with a lesion, kind by kind."""
+    targets = lesions.float()
+    loss = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    unsure = 1 - torch.exp(-loss)
+    of_kind = (unsure**2 * loss * known[:, None, None]).sum((0, 1, 2))
+    cells = (targets * known[:, None, None]).sum((0, 1, 2))
+    return (of_kind / cells.clamp(min=10)).mean()
 
 
 @torch.inference_mode()
-def validate(trainee: VisionPretrainer, studies: VisionStudies) -> dict[str, Any]:
+def validate(trainee: VisionPretrainer, studies: VisionStudies, batch_size: int = 8) -> dict[str, Any]:
     """How well the heads read held-out crops: naming by texture, and for each abnormality the area under the curve.
 
     Each abnormality is read three times: from its own region's texture crop, from that region's mask token, and from
-    the whole image.
+    the whole image. Nodules are read a second time, 10 mm or more against none.
     """
     trainee.eval()
     right: list[bool] = []
     scores: list[dict[str, list[float]]] = []
-    truth: list[list[float]] = []
-    for index in range(len(studies)):
-        batch = collate([studies[index]])
+    truth: list[np.ndarray] = []
+    attributes: list[np.ndarray] = []
+    for start in tqdm(range(0, len(studies), batch_size), "validation", unit="batch", disable=None):
+        members = [studies[index] for index in range(start, min(start + batch_size, len(studies)))]
+        batch = collate(members)
         out = trainee(**batch)
-        names = batch["names"].tolist()
-        right += (out["names"].argmax(-1) == batch["names"]).tolist()
-        truth.append(batch["present"][0, :, 0].tolist())
-        scores.append(_read_from(out["findings"][:, :, 0], out["mask_findings"], names))
-    is_present = np.array(truth) > 0
-    per_abnormality = {}
-    for column, name in enumerate(ABNORMALITY_NAMES):
-        aucs = {}
-        for source in ("texture", "mask", "image"):
-            read = np.array([study[source][column] for study in scores])
-            known = ~np.isnan(read)
-            auc = area_under_curve(read[known], is_present[known, column])
-            if not np.isnan(auc):
-                aucs[f"auc_{source}"] = round(auc, 4)
-        if aucs:
-            per_abnormality[name] = {**aucs, "support": int(is_present[:, column].sum())}
+        named = batch["crop_names"] >= 0
+        right += (out["names"].argmax(-1) == batch["crop_names"])[named].tolist()
+        crop, region = 0, 0
+        for member in members:
+            crops, regions = len(member["crops"]), len(member["names"])
+            truth.append(member["present"][0] > 0)
+            attributes.append(member["attributes"][0] > 0)
+            scores.append(
+                _read_from(
+                    out["findings"][crop : crop + crops],
+                    out["mask_findings"][region : region + regions],
+                    member["names"].tolist(),
+                )
+            )
+            crop, region = crop + crops, region + regions
+    is_present = np.array(truth)
+    per_abnormality: dict[str, Any] = {}
+    for column, name in enumerate(KIND_NAMES):
+        per_abnormality[name] = _areas(scores, column, is_present[:, column])
+    nodule = KIND_NAMES.index("Lung nodule")
+    is_large = np.array(attributes)[:, ATTRIBUTES.index(("Lung nodule", "10 mm"))]
+    counted = [study for study, large in enumerate(is_large) if large or not is_present[study, nodule]]
+    per_abnormality["Lung nodule of 10 mm or more"] = _areas([scores[i] for i in counted], nodule, is_large[counted])
+    per_abnormality = {name: areas for name, areas in per_abnormality.items() if areas["support"]}
     return {"studies": len(studies), "naming_accuracy": float(np.mean(right)), "per_abnormality": per_abnormality}
 
 
+def _areas(
+    scores: Sequence[dict[str, list[float]]], column: int, is_present: Bool[np.ndarray, " study"]
+) -> dict[str, float]:
+    areas: dict[str, float] = {}
+    for source in ("texture", "mask", "image"):
+        read = np.array([study[source][column] for study in scores])
+        known = ~np.isnan(read)
+        area = area_under_curve(read[known], is_present[known])
+        if not np.isnan(area):
+            areas[f"auc_{source}"] = round(area, 4)
+    return {**areas, "support": int(is_present.sum())}
+
+
 def _read_from(
-    crops: Float[Tensor, "crop abnormality"], masks: Float[Tensor, "region abnormality"], names: list[int]
+    crops: Float[Tensor, "crop question"], masks: Float[Tensor, "region question"], names: list[int]
 ) -> dict[str, list[float]]:
     """For each abnormality what its region's crop, its region's mask and the image say; NaN without that region."""
     read: dict[str, list[float]] = {"texture": [], "mask": [], "image": crops[0].tolist()}
-    for column, abnormality in enumerate(ABNORMALITIES):
-        region = REGION_NAMES.index(abnormality.region)
+    for column, kind in enumerate(KINDS.values()):
+        region = REGION_NAMES.index(kind.region)
         row = names.index(region) if region in names else None
         read["texture"].append(np.nan if row is None else crops[row + 1, column].item())
         read["mask"].append(np.nan if row is None else masks[row, column].item())
