@@ -92,3 +92,29 @@ KINDS: dict[str, Kind] = {
     kind.name: kind for kind in (*(Kind(a.name, a.region, *_STATES[a.name]) for a in ABNORMALITIES), *_OTHERS)
 }
 """Everything that this world can draw: the 18 abnormalities of CT-RATE in their order, then the others."""
+
+# Where classes of size begin, in mm: nodules (MacMahon et al., Radiology 2017; masses from 30 mm are not drawn),
+# pericardial effusions (Weitzman et al., 1984), short axes of nodes; hernias and the rest by what changes a reading.
+_SIZE_BORDERS_MM: dict[str, tuple[int, ...]] = {
+    "Lung nodule": (6, 10, 20),
+    "Pericardial effusion": (10, 20),
+    "Lymphadenopathy": (15, 20),
+    "Hiatal hernia": (45,),
+    "Liver lesion": (20, 40),
+    "Thyroid nodule": (15,),
+    "Breast mass": (20,),
+}
+
+
+def size_class(finding: Finding) -> str | int | None:
+    """The amount, or the class of the size in mm (0 is the smallest); None where neither is known.
+
+    >>> size_class(Finding("Lung nodule", "lung", size_mm=12)), size_class(Finding("Emphysema", "lung", amount="small"))
+    (2, 'small')
+    """
+    if finding.amount is not None:
+        return finding.amount
+    borders = _SIZE_BORDERS_MM.get(finding.abnormality)
+    if borders is None or finding.size_mm is None:
+        return None
+    return sum(finding.size_mm >= border for border in borders)

@@ -40,6 +40,7 @@ class TrainConfig:
             sees no image.
         max_length: longest prompt and answer in tokens.
         bf16: matrix products in bfloat16.
+        half: the finished model's weights are saved in float16, half the size.
         seed: of weights, order and dropout.
         save_every: steps between checkpoints.
         validate: studies of the valid split that are scored at the end.
@@ -66,6 +67,7 @@ class TrainConfig:
     inputs: Literal["all", "none", "global", "texture", "geometry", "texture+geometry"] = "all"
     max_length: int = 2048
     bf16: bool = True
+    half: bool = False
     seed: int = 0
     save_every: int = 200
     validate: int = 200

@@ -111,7 +111,7 @@ def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
         config.max_length,
     )
     _fit(config, out, report.ReportTrainee(model, encoders_are_frozen), studies, report.collate)
-    model.save_pretrained(out / "model")
+    (model.half() if config.half else model).save_pretrained(out / "model")
     processor.save_pretrained(out / "model")
     if not config.validate:
         return {}
