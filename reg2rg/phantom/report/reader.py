@@ -87,7 +87,11 @@ _CUES: dict[str, _Cue] = {
 }
 assert _CUES.keys() == KINDS.keys()
 
-_DETAILS = {"three-vessel": r"\bthree ?- ?vessel|\ball three\b|\bthree (vessels|coronary)", "ground-glass": r"\bground ?- ?glass\b"}
+# Details that are not written as they are named.
+_DETAILS = {
+    "three-vessel": r"\bthree ?- ?vessel|\ball three\b|\bthree (vessels|coronary)",
+    "ground-glass": r"\bground ?- ?glass\b",
+}
 _DENYING = re.compile(r"\b(no|not|without|neither|nor|free of|absent|never|none)\b")
 _SENTENCE_END = re.compile(r"[.;!?\n]+(?!\d)")
 _CLAUSE_START = re.compile(r"\bbut\b|\bhowever\b|, and\b|(?=\bwithout\b)")
@@ -146,7 +150,7 @@ def _read_attributes(name: str, clause: str) -> Iterator[Finding]:
     amounts: list[str | None] = [_AMOUNT_OF[word] for word in _AMOUNT.findall(clause)] if _has(name, "amount") else []
     sides = _read_sides(clause) if _has(name, "side") else [None]
     if len(sides) > 1 and len(amounts) == 1:
-        amounts.append(amounts[0] if sides == ["right", "left"] and not re.search(r"\b(left|right)\b", clause) else None)
+        amounts.append(None if re.search(r"\b(left|right)\b", clause) else amounts[0])
     lobe = re.search(r"\b(upper|middle|lower) lobe\b", clause) if _has(name, "lobe") else None
     size = re.search(r"\b(\d{1,4}) ?mm\b", clause) if _has(name, "size_mm") else None
     percent = re.search(r"\b(\d{1,4}) ?%", clause) if _has(name, "percent") else None

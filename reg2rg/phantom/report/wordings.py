@@ -43,12 +43,18 @@ DETAIL_WORDS = {
 }
 """How a coronary vessel is written in the slot {vessel}."""
 
+UNSAID_DETAILS = {"Lung nodule": "", "Medical material": "device"}
+"""What is written for a detail that is not known, by kind; in other kinds a wording without the slot is taken."""
+
 TAILS = {"port": "catheter", "pacemaker": "lead", None: "lead"}
-COUNTS = {2: "two", 3: "three", 4: "four", 5: "five"}
+COUNTS = {2: "two", 3: "three"}
 SEEN_WORDS = ("seen", "noted", "observed", "present", "visible", "identified")
 
 WORD = r"[A-Za-z]+|\d+|[^\sA-Za-z\d]"
 """A word, a number or a punctuation mark."""
+
+SENTENCE_VERB = re.compile(r"\b(is|are|has|have|shows?|contains?|lies|ends)\b")
+"""What makes a wording a whole sentence, which another one may be joined to."""
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _LARGEST_NUMBER = 99
@@ -85,7 +91,7 @@ def vocabulary() -> tuple[str, ...]:
     for row in _rows():
         wording = row["wording"]
         words.update(re.findall(WORD, _SLOT.sub(" ", wording)))
-        if row["use"] in ("finding", "uncertain"):
+        if row["use"] in ("finding", "uncertain") and SENTENCE_VERB.search(wording):
             words.add(re.findall(WORD, wording[0].lower() + wording[1:])[0])
         for slot in slots(wording):
             for text in _slot_texts(slot, row["about"]):
@@ -105,7 +111,7 @@ def _slot_texts(slot: str, about: str) -> Iterator[str]:
         ending = "ly" if slot == "amountly" else ""
         yield from (word + ending for words in AMOUNT_WORDS[about].values() for word in words)
     elif slot == "detail":
-        yield from (*KINDS[about].details, *(("device",) if about == "Medical material" else ()))
+        yield from filter(None, (*KINDS[about].details, UNSAID_DETAILS.get(about)))
     elif slot == "vessel":
         yield from DETAIL_WORDS.values()
     elif slot == "tail":

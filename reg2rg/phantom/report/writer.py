@@ -12,16 +12,25 @@ import numpy as np
 
 from reg2rg.phantom.finding import AMOUNTS, KINDS, Finding
 from reg2rg.phantom.report.style import STYLES, Style
-from reg2rg.phantom.report.wordings import AMOUNT_WORDS, COUNTS, DETAIL_WORDS, TAILS, slots, wordings
+from reg2rg.phantom.report.wordings import (
+    AMOUNT_WORDS,
+    COUNTS,
+    DETAIL_WORDS,
+    SENTENCE_VERB,
+    TAILS,
+    UNSAID_DETAILS,
+    slots,
+    wordings,
+)
 from reg2rg.regions import REGION_NAMES
 
 _UNCERTAIN = 0.08  # share of the findings that are stated with doubt
 _PAIRED = 0.6  # share of two-sided findings that are stated in one sentence
 _JOINED = 0.4  # share of pairs of findings that share a sentence, in a style that does so
-_DENIED_AT_MOST, _DENIALS = 0.6, 1.8  # chance of each denial; how many a region has at most on average
+_DENIED_AT_MOST = 0.6  # chance of each denial
+_DENIALS = (1.8, 1.5, 1.2, 0.6)  # how many a region has on average, by its number of findings; fewer to be brief
 _CLEAR = 0.4  # share of the regions without finding of which that is said in general terms
 _ORDER = {name: place for place, name in enumerate(KINDS)}
-_SENTENCE_VERB = re.compile(r"\b(is|are|has|have|shows?|contains?|lies|ends)\b")
 
 
 def write_report(findings: Sequence[Finding], rng: np.random.Generator) -> dict[str, str]:
@@ -59,17 +68,24 @@ def _write_region(region: str, findings: Sequence[Finding], style: Style, rng: n
     own = in_order([finding for finding in findings if finding.region == region])
     had = {finding.abnormality for finding in own}
     might = [name for name, kind in KINDS.items() if kind.region == region and name not in had]
-    chance = min(_DENIED_AT_MOST, _DENIALS / max(1, len(might)))
+    chance = min(_DENIED_AT_MOST, _DENIALS[min(len(own), len(_DENIALS) - 1)] / max(1, len(might)))
     denied = [name for name in might if rng.random() < chance]
     sentences = _write_findings(own, style, rng) + _write_denials(denied, style, rng)
     if not own and rng.random() < _CLEAR:
         sentences.append(_pick(style.preferred(wordings(region, "clear"), 2), rng).format(seen=style.seen))
     normal = wordings(region, "normal")
-    count = int(rng.integers(1, 3)) if own or not sentences else int(rng.integers(2))
+    count = int(rng.integers(*_normal_statements(len(own), len(sentences))))
     preferred = style.preferred(normal, max(6, len(normal) // 2))
     chosen = {preferred[index] for index in rng.permutation(len(preferred))[:count]}
     sentences += [sentence.format(seen=style.seen) for sentence in normal if sentence in chosen]
     return " ".join(sentences)
+
+
+def _normal_statements(findings: int, sentences: int) -> tuple[int, int]:
+    """From how many normal statements to below how many a text gets that has so many findings and sentences."""
+    if sentences < 2:
+        return 1, 3
+    return (1, 3) if 0 < findings < 3 else (0, 2)
 
 
 def _write_findings(findings: Sequence[Finding], style: Style, rng: np.random.Generator) -> list[str]:
@@ -94,49 +110,38 @@ def _write_findings(findings: Sequence[Finding], style: Style, rng: np.random.Ge
 
 def _possible(name: str, use: str, findings: Sequence[Finding], style: Style) -> Sequence[str]:
     """The style's wordings that say no more of a kind than is known of these findings; any others if it has none."""
-    missing = {
-        slot
-        for finding in findings
-        for slot, value in (
-            ("side", finding.side),
-            ("lobe", finding.lobe),
-            ("size", finding.size_mm),
-            ("percent", finding.percent),
-            ("amount", finding.amount),
-            ("amountly", finding.amount),
-            ("vessel", finding.detail),
-        )
-        if value is None
-    }
-    if "Vertebral" in name and any(finding.detail is None for finding in findings):
-        missing.add("detail")
+    missing = {slot for finding in findings for slot, text in _slot_texts(finding, style).items() if text is None}
     options = wordings(name, use)
     possible = [wording for wording in style.preferred(options, 3) if not slots(wording) & missing]
-    return possible or [wording for wording in options if not slots(wording) & missing]
+    possible = possible or [wording for wording in options if not slots(wording) & missing]
+    assert possible, f"{name}: no {use} wording does without {sorted(missing)}"
+    return possible
 
 
 def _fill(wording: str, finding: Finding, style: Style, other: Finding | None = None) -> str:
     """A wording about a finding, and for a pair about the other one on the left."""
+    other_amount = _slot_texts(other, style)["amount"] if other else None
+    sentence = wording.format(**_slot_texts(finding, style), amount2=other_amount)
+    sentence = re.sub(" +", " ", sentence).strip()
+    return _capital(re.sub(r"\b([Aa]) (?=[aeiou]|8\d?\b|11\b|18\b)", r"\1n ", sentence))
 
-    def amount(of: Finding | None) -> str | None:
-        return style.usual(AMOUNT_WORDS[of.abnormality][of.amount]) if of and of.amount else None
 
-    is_device = finding.abnormality == "Medical material"
-    words = {
+def _slot_texts(finding: Finding, style: Style) -> dict[str, str | None]:
+    """What fills the slots of a wording; None where nothing is known."""
+    name = finding.abnormality
+    amount = style.usual(AMOUNT_WORDS[name][finding.amount]) if finding.amount else None
+    return {
         "seen": style.seen,
         "side": finding.side,
         "lobe": finding.lobe,
-        "size": finding.size_mm,
-        "percent": finding.percent,
-        "amount": amount(finding),
-        "amountly": f"{amount(finding)}ly",
-        "amount2": amount(other),
-        "detail": finding.detail or ("device" if is_device else ""),
+        "size": None if finding.size_mm is None else str(finding.size_mm),
+        "percent": None if finding.percent is None else str(finding.percent),
+        "amount": amount,
+        "amountly": amount and f"{amount}ly",
+        "detail": UNSAID_DETAILS.get(name) if finding.detail is None else finding.detail,
         "vessel": DETAIL_WORDS.get(finding.detail or ""),
-        "tail": TAILS.get(finding.detail) if is_device else None,
+        "tail": TAILS.get(finding.detail),
     }
-    sentence = re.sub(" +", " ", wording.format(**words)).strip()
-    return _capital(re.sub(r"\b([Aa]) (?=[aeiou]|8\d?\b|11\b|18\b)", r"\1n ", sentence))
 
 
 def _join(sentences: list[str], style: Style, rng: np.random.Generator) -> list[str]:
@@ -144,7 +149,7 @@ def _join(sentences: list[str], style: Style, rng: np.random.Generator) -> list[
     joined: list[str] = []
     free = False  # whether the last sentence may take another
     for sentence in sentences:
-        whole = bool(_SENTENCE_VERB.search(sentence))
+        whole = bool(SENTENCE_VERB.search(sentence))
         if style.joins_findings and free and whole and rng.random() < _JOINED:
             joined[-1] = f"{joined[-1][:-1]}, and {sentence[0].lower()}{sentence[1:]}"
             free = False
