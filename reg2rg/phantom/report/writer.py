@@ -56,12 +56,12 @@ def write_whole_report(texts: dict[str, str]) -> str:
 
 def in_order(findings: Sequence[Finding]) -> list[Finding]:
     """The findings in the order in which a region's text states them, each once."""
+    return sorted(dict.fromkeys(findings), key=_place)
 
-    def place(finding: Finding) -> tuple[int, int, int, bool]:
-        amount = AMOUNTS.index(finding.amount) if finding.amount else 0
-        return _ORDER[finding.abnormality], -(finding.size_mm or 0), -amount, finding.side != "right"
 
-    return sorted(dict.fromkeys(findings), key=place)
+def _place(finding: Finding) -> tuple[int, int, int, bool]:
+    amount = AMOUNTS.index(finding.amount) if finding.amount else 0
+    return _ORDER[finding.abnormality], -(finding.size_mm or 0), -amount, finding.side != "right"
 
 
 def _write_region(region: str, findings: Sequence[Finding], style: Style, rng: np.random.Generator) -> str:
@@ -171,7 +171,7 @@ def _write_denials(denied: Sequence[str], style: Style, rng: np.random.Generator
 
 
 def _pick(options: Sequence[str], rng: np.random.Generator) -> str:
-    return options[rng.integers(len(options))]
+    return options[int(rng.integers(len(options)))]
 
 
 def _capital(sentence: str) -> str:
