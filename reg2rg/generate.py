@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from reg2rg.abnormalities import ABNORMALITY_NAMES
 from reg2rg.data.dataset import Dataset
 from reg2rg.errors import InputError
 from reg2rg.files import sha256, staged_file, write_json
@@ -179,10 +180,11 @@ class Reporter:
         )
 
     def _read(self, sentence: str) -> tuple[str, ...] | None:
-        """Abnormalities a sentence states; only the phantom's grammar can be read so far."""
+        """Those of the 18 abnormalities that a sentence states; only the phantom's grammar can be read so far."""
         if self.model.config.trained_on != "phantom":
             return None
-        return tuple(dict.fromkeys(finding.abnormality for finding in read_findings(sentence)))
+        stated = dict.fromkeys(finding.abnormality for finding in read_findings(sentence))
+        return tuple(name for name in stated if name in ABNORMALITY_NAMES)
 
 
 _LARGE = 1_000_000_000  # weights; above, float32 may not fit into memory
