@@ -282,7 +282,9 @@ def _write_findings(findings: Sequence[Finding], rng: np.random.Generator) -> li
     if len(effusions) == 2 and rng.random() < 0.6:
         sentences.append(_fill(_pick(BILATERAL_EFFUSION, rng), effusions["right"], rng, effusions["left"]))
         findings = [f for f in findings if f.abnormality != "Pleural effusion"]
-    return sentences + [_fill(_pick(WORDINGS[f.abnormality], rng), f, rng) for f in findings if f.abnormality in WORDINGS]
+    return sentences + [
+        _fill(_pick(WORDINGS[f.abnormality], rng), f, rng) for f in findings if f.abnormality in WORDINGS
+    ]
 
 
 def _fill(wording: str, finding: Finding, rng: np.random.Generator, other: Finding | None = None) -> str:

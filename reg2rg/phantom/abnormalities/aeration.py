@@ -45,9 +45,10 @@ def draw_mosaic_attenuation(chest: Chest, rng: np.random.Generator, first_lesion
     canvas = chest.canvas
     amount = AMOUNTS[rng.integers(3)]
     box = lung_box(chest)
-    lobules = pack_lobules(canvas, box, rng, _MOSAIC_MM)
-    is_light = (rng.random(lobules.count, dtype=np.float32) < MOSAIC_SHARE[amount])[lobules.cell]
-    patches = canvas.coverage(chest.lung_mm[box.slices]) * (is_light & is_free(canvas, box))
+    patches = canvas.coverage(chest.lung_mm[box.slices]) * is_free(canvas, box)
+    here = patches > 0
+    lobules = pack_lobules(canvas, box, here, rng, _MOSAIC_MM)
+    patches[here] *= (rng.random(lobules.count, dtype=np.float32) < MOSAIC_SHARE[amount])[lobules.cell]
     filled = MOSAIC_HU[amount] / (TISSUE_HU - (LUNG_FRONT + LUNG_BACK) / 2)
     canvas.blend(np.float32(filled) * patches, TISSUE_HU, box)
     canvas.mark_lesion(first_lesion, patches >= 0.5, box)

@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float
 
 from reg2rg.phantom.abnormalities.placing import LungPoints, choose_lobe, is_free, lung_box, lung_points, occupy_lung
 from reg2rg.phantom.finding import AMOUNTS, Finding
@@ -14,7 +13,7 @@ REGION = "trachea and bronchie"
 _VISIBLE_WALL = 0.3  # share of wall that lifts a voxel of lung by 250 HU
 
 # Walls against normal ones of about 1 mm, and the share of the bronchi that have them, by amount.
-WALL_MM = {"small": 2.0, "moderate": 2.6, "large": 3.2}
+WALL_MM = {"small": 2.0, "moderate": 2.6, "large": 3.0}
 THICKENED_SHARE = {"small": 0.55, "moderate": 0.8, "large": 1.0}
 
 # Bronchi wider than the artery beside them, which do not taper and are seen within 10 mm of the pleura (Naidich et al.,
@@ -52,7 +51,7 @@ def draw_bronchiectasis(chest: Chest, rng: np.random.Generator, first_lesion: in
     side, lobe_name = LOBES[lobe]
     tubes = _wide_bronchi(chest, rng, points.of_lobe(lobe), lobe, WIDENED_COUNT[amount])
     box = lung_box(chest)
-    to_lumen = canvas.distance_to(tubes, box, 25.0)
+    to_lumen = canvas.distance_to(tubes, box, 15.0)
     lung = canvas.coverage(chest.lung_mm[box.slices])
     outer = canvas.coverage(to_lumen - np.float32(WIDENED_WALL_MM)) * lung
     canvas.blend(outer, AIRWAY_WALL, box)
@@ -63,9 +62,7 @@ def draw_bronchiectasis(chest: Chest, rng: np.random.Generator, first_lesion: in
     return (Finding("Bronchiectasis", REGION, side, lobe_name, amount=amount, lesion=first_lesion),)
 
 
-def _wide_bronchi(
-    chest: Chest, rng: np.random.Generator, own: LungPoints, lobe: int, count: int
-) -> list[Tube]:
+def _wide_bronchi(chest: Chest, rng: np.random.Generator, own: LungPoints, lobe: int, count: int) -> list[Tube]:
     """Slightly bent cylinders of one lobe that end below the pleura and run towards the hilum, apart at their ends."""
     k = chest.anatomy.scale
     x = 38 * k if LOBES[lobe][0] == "right" else -38 * k
@@ -74,7 +71,7 @@ def _wide_bronchi(
     outer = outer if len(outer) else own.mm
     first = outer[rng.integers(len(outer))]
     nearest = outer[np.argsort(np.linalg.norm(outer - first, axis=1))]
-    ends: list[Float[np.ndarray, "3"]] = []
+    ends: list[np.ndarray] = []
     tubes: list[Tube] = []
     for end in nearest:
         if any(np.linalg.norm(end - other) < 15 * k for other in ends):

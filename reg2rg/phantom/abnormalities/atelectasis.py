@@ -17,7 +17,7 @@ _DEPENDENT = {"upper lobe": (0.35, 0.55, 0.6), "middle lobe": (0.1, 0.75, -0.65)
 
 
 def draw_atelectasis(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
-    """Small: two or three flat bands at the pleura; moderate: a wedge on it; large: half of a lobe, collapsed."""
+    """Small: two or three flat bands at the pleura; moderate: a wedge on it; large: a third of a lobe and more."""
     canvas = chest.canvas
     amount = AMOUNTS[rng.integers(3)]
     hu = rng.uniform(*ATELECTASIS_HU)
@@ -28,9 +28,9 @@ def draw_atelectasis(chest: Chest, rng: np.random.Generator, first_lesion: int) 
     outwards, forwards, upwards = _DEPENDENT[lobe_name]
     down = np.array([outwards if side == "right" else -outwards, forwards, upwards])
     down /= np.linalg.norm(down)
-    reach = float(np.abs(own.mm - own.mm.mean(axis=0)).max()) + NEIGHBORHOOD_MM
-    x, y, z = own.mm.mean(axis=0).tolist()
-    box = canvas.box_of(Ellipsoid((x, y, z), (reach, reach, reach)))
+    (x0, y0, z0), (x1, y1, z1) = own.mm.min(axis=0).tolist(), own.mm.max(axis=0).tolist()
+    around = Ellipsoid(((x0 + x1) / 2, (y0 + y1) / 2, (z0 + z1) / 2), ((x1 - x0) / 2, (y1 - y0) / 2, (z1 - z0) / 2))
+    box = canvas.box_of(around, NEIGHBORHOOD_MM)
     assert box is not None, "a lobe lies outside the scan"
     draw = {"small": _bands, "moderate": _wedge, "large": _collapse}[amount]
     fill_lung(chest, draw(chest, rng, own, down, box), box, hu, lobe, first_lesion)
@@ -60,12 +60,13 @@ def _wedge(
     """A segment: a pyramid with hollow sides whose base is the pleura and whose tip points to the lobe's middle."""
     k = chest.anatomy.scale
     height = k * rng.uniform(38, 48)
-    at_pleura = np.flatnonzero(own.depth_mm < 6)
-    at_pleura = at_pleura if at_pleura.size else np.arange(len(own.mm))
-    score = own.mm[at_pleura] @ down + rng.uniform(0, 25, at_pleura.size)
-    base = own.mm[at_pleura[np.argmax(score)]]
-    axis = base - own.mm.mean(axis=0)
-    axis /= np.linalg.norm(axis)
+    outwards = own.mm - own.mm.mean(axis=0)
+    outwards /= np.linalg.norm(outwards, axis=1, keepdims=True)
+    behind = -chest.canvas.sample(chest.lung_mm, own.mm - 0.6 * height * outwards, outside=np.inf)
+    fits = np.flatnonzero((own.depth_mm < 7) & (behind > 14 * k))  # not in a recess too thin for a wedge
+    fits = fits if fits.size else np.arange(len(own.mm))
+    chosen = fits[np.argmax(own.mm[fits] @ down + k * rng.uniform(0, 30, fits.size))]
+    base, axis = own.mm[chosen], outwards[chosen]
     across = np.cross(axis, rng.standard_normal(3))
     across /= np.linalg.norm(across)
     tip = base - height * axis
@@ -83,7 +84,7 @@ def _wedge(
 def _collapse(
     chest: Chest, rng: np.random.Generator, own: LungPoints, down: Float[np.ndarray, "3"], box: Box
 ) -> Float[np.ndarray, "x y z"]:
-    """What lies beyond a hollow surface across the lobe: four to six tenths of the lobe."""
+    """What lies beyond a hollow surface across the lobe: a third of the lobe or more."""
     hollow = 1 / (2 * 110 * chest.anatomy.scale)
     middle = own.mm.mean(axis=0)
 
@@ -91,6 +92,6 @@ def _collapse(
         along = down[0] * dx + down[1] * dy + down[2] * dz
         return along + hollow * (dx**2 + dy**2 + dz**2 - along**2)
 
-    level = np.quantile(beyond(*(own.mm - middle).T), 1 - rng.uniform(0.4, 0.6))
+    level = np.quantile(beyond(*(own.mm - middle).T), 1 - rng.uniform(0.3, 0.45))
     x, y, z = (place - np.float32(c) for place, c in zip(chest.canvas.axes_mm(box), middle, strict=True))
     return (level - beyond(x, y, z)).astype(np.float32)

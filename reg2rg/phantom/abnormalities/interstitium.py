@@ -32,8 +32,8 @@ def draw_fibrotic_sequela(chest: Chest, rng: np.random.Generator, first_lesion: 
     """A scar at the pleura, mostly at a lung's top: streaks that draw together, a pleural cap and calcified specks."""
     canvas, k = chest.canvas, chest.anatomy.scale
     amount = AMOUNTS[rng.integers(3)]
-    radius = k * rng.uniform(*{"small": (13, 16), "moderate": (22, 27), "large": (36, 44)}[amount])
-    streaks = {"small": 5, "moderate": 10, "large": 18}[amount]
+    radius = k * rng.uniform(*{"small": (16, 19), "moderate": (25, 30), "large": (38, 46)}[amount])
+    streaks = {"small": 7, "moderate": 13, "large": 22}[amount]
     specks = {"small": 2, "moderate": 4, "large": 7}[amount]
     hu, speck_hu = rng.uniform(*SCAR_HU), rng.uniform(*SPECK_HU)
     points = lung_points(chest, rng)
@@ -55,7 +55,7 @@ def draw_fibrotic_sequela(chest: Chest, rng: np.random.Generator, first_lesion: 
     bends = (starts + ends) / 2 + 0.15 * radius * rng.standard_normal(ends.shape)
     parts: list[Shape] = []
     for start, bend, end in zip(starts.tolist(), bends.tolist(), ends.tolist(), strict=True):
-        thick, middle, thin = rng.uniform(1.8, 3.0), rng.uniform(1.4, 2.4), rng.uniform(1.4, 2.2)
+        thick, middle, thin = rng.uniform(2.2, 3.2), rng.uniform(1.7, 2.5), rng.uniform(1.5, 2.3)
         parts += [Tube(tuple(start), tuple(bend), thick, middle), Tube(tuple(bend), tuple(end), middle, thin)]
 
     x0, y0, z0 = top.tolist()
@@ -63,8 +63,8 @@ def draw_fibrotic_sequela(chest: Chest, rng: np.random.Generator, first_lesion: 
     box = canvas.box_of(ball, 0.8 * radius + NEIGHBORHOOD_MM)
     assert box is not None, "a scar was placed outside the scan"
     x, y, z = canvas.axes_mm(box)
-    cap_mm = np.float32(3 + 0.1 * radius)
-    cap = np.maximum(ball.grown(-0.35 * radius).distance_mm(x, y, z), -chest.lung_mm[box.slices] - cap_mm)
+    cap_mm = np.float32(4.5 + 0.12 * radius)
+    cap = np.maximum(ball.grown(-0.25 * radius).distance_mm(x, y, z), -chest.lung_mm[box.slices] - cap_mm)
     distance = np.minimum(canvas.distance_to(parts, box, 2 * NEIGHBORHOOD_MM / 3), cap)
     distance = np.maximum(distance, chest.lung_mm[box.slices])
     here = (chest.lobe(x, y, z) == lobe) & is_free(canvas, box)
@@ -74,7 +74,7 @@ def draw_fibrotic_sequela(chest: Chest, rng: np.random.Generator, first_lesion: 
         Ellipsoid((px, py, pz), (r, r, r))
         for (px, py, pz), r in zip(
             (bends[rng.integers(len(bends), size=specks)] + rng.uniform(-2, 2, (specks, 3))).tolist(),
-            rng.uniform(1.8, 2.8, specks).tolist(),
+            rng.uniform(2.0, 3.0, specks).tolist(),
             strict=True,
         )
     ]
@@ -98,11 +98,13 @@ def draw_septal_thickening(chest: Chest, rng: np.random.Generator, first_lesion:
     low = (anatomy.apex_mm - z) / np.float32(anatomy.apex_mm - anatomy.dome_left_mm)
     liking = low + 0.8 * np.exp(np.minimum(lung_mm, 0) / np.float32(18)) + 0.1 * smooth_noise(canvas, 35.0, rng, box)
     level = np.quantile(liking[lung_mm < 0][::3], 1 - SEPTA_SHARE[amount])
-    involved = np.clip(8 * (liking - np.float32(level)) + 0.5, 0, 1)
+    involved = np.clip(60 * (liking - np.float32(level)) + 0.5, 0, 1)
     involved *= canvas.coverage(lung_mm) * is_free(canvas, box)
     thickness = SEPTUM_MM[amount]
     shown = max(thickness, canvas.voxel_mm)
-    wall_mm = pack_lobules(canvas, box, rng, LOBULE_MM).wall_mm
+    here = involved > 0
+    wall_mm = np.full(box.size_xyz, LOBULE_MM, np.float32)
+    wall_mm[here] = pack_lobules(canvas, box, here, rng, LOBULE_MM).wall_mm
     septa = canvas.coverage(wall_mm - np.float32(shown / 2)) * involved
     canvas.blend(np.float32(thickness / shown) * septa, SEPTUM_HU, box)
     canvas.mark_lesion(first_lesion, septa >= 0.5, box)
