@@ -15,7 +15,7 @@ EMPHYSEMA_SHARE = {"small": 0.10, "moderate": 0.22, "large": 0.40}
 
 # Mosaic attenuation: lighter and darker lobules side by side (Fleischner glossary, 2008).
 MOSAIC_HU = {"small": 95.0, "moderate": 130.0, "large": 165.0}
-MOSAIC_SHARE = {"small": 0.30, "moderate": 0.42, "large": 0.52}
+MOSAIC_SHARE = {"small": 0.27, "moderate": 0.42, "large": 0.58}
 _MOSAIC_MM = 36.0
 
 

@@ -21,7 +21,7 @@ from reg2rg.volume import Box
 CONSOLIDATION_HU = (20.0, 50.0)
 OPACITY_SHARE = (0.25, 0.42)
 TISSUE_HU = 30.0
-_HAZE_MM = 9.0  # how slowly ground glass fades at its edge
+_HAZE_MM = 8.0  # how slowly ground glass fades at its edge
 
 
 def draw_consolidation(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
