@@ -3,13 +3,16 @@
 from itertools import pairwise
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from reg2rg.phantom.abnormalities.placing import LungPoints, choose_lobe, is_free, lung_box, lung_points, occupy_lung
 from reg2rg.phantom.finding import AMOUNTS, Finding
 from reg2rg.phantom.organs import AIR, AIRWAY_WALL, LOBES, Chest
 from reg2rg.phantom.shapes import Tube
+from reg2rg.phantom.vessels import Branch, grow_tree
 
 REGION = "trachea and bronchie"
+_FEWEST = 12  # bronchi of a lung; with less, thick walls could not be seen
 _VISIBLE_WALL = 0.3  # share of wall that lifts a voxel of lung by 250 HU
 
 # Walls against normal ones of about 1 mm, and the share of the bronchi that have them, by amount.
@@ -30,15 +33,21 @@ def draw_peribronchial_thickening(chest: Chest, rng: np.random.Generator, first_
     wall_mm = np.float32(WALL_MM[amount])
     chosen = rng.random(len(chest.airways)) < THICKENED_SHARE[amount]
     tubes = [branch.tube for branch, is_thick in zip(chest.airways, chosen, strict=True) if is_thick]
+    extra = [branch.tube for side in ("right", "left") for branch in _missing_bronchi(chest, rng, side)]
     box = lung_box(chest)
-    to_lumen = canvas.distance_to(tubes, box, float(wall_mm) + canvas.voxel_mm)
-    outer = canvas.coverage(to_lumen - wall_mm)
+    reach = float(wall_mm) + canvas.voxel_mm
+    to_old, to_new = canvas.distance_to(tubes, box, reach), canvas.distance_to(extra, box, reach)
     inside = canvas.coverage(chest.lung_mm[box.slices]) * is_free(canvas, box)
-    wall = (outer - canvas.coverage(to_lumen)) * inside
+    outer = canvas.coverage(np.minimum(to_old, to_new) - wall_mm) * inside
+    wall = outer * (1 - canvas.coverage(to_old))
     canvas.blend(wall, AIRWAY_WALL, box)
-    is_wall = wall >= _VISIBLE_WALL
-    canvas.mark_region(REGION, is_wall | ((outer >= 0.5) & (inside >= 0.5)), box)
-    canvas.mark_lesion(first_lesion, is_wall, box)
+    new_lumen = canvas.coverage(to_new) * inside
+    canvas.blend(new_lumen, AIR, box)
+    is_lesion = (wall >= _VISIBLE_WALL) | (new_lumen >= 0.5)
+    canvas.mark_region(REGION, is_lesion | (outer >= 0.5), box)
+    canvas.mark_lesion(first_lesion, is_lesion, box)
+    if not is_lesion.any():
+        return ()  # no aerated lung is left: nothing to be seen, nothing to be said
     return (Finding("Peribronchial thickening", REGION, amount=amount, lesion=first_lesion),)
 
 
@@ -49,7 +58,9 @@ def draw_bronchiectasis(chest: Chest, rng: np.random.Generator, first_lesion: in
     points = lung_points(chest, rng)
     lobe = choose_lobe(points, rng, (0.15, 0.2, 0.25, 0.15, 0.25))
     side, lobe_name = LOBES[lobe]
-    tubes = _wide_bronchi(chest, rng, points.of_lobe(lobe), lobe, WIDENED_COUNT[amount])
+    tubes: list[Tube] = []
+    for stretch in (1.0, 0.5, 0.25):  # shorter where fluid or a large heart leaves little room
+        tubes = tubes or _wide_bronchi(chest, rng, points.of_lobe(lobe), lobe, WIDENED_COUNT[amount], stretch)
     box = lung_box(chest)
     to_lumen = canvas.distance_to(tubes, box, 15.0)
     lung = canvas.coverage(chest.lung_mm[box.slices])
@@ -59,16 +70,22 @@ def draw_bronchiectasis(chest: Chest, rng: np.random.Generator, first_lesion: in
     canvas.mark_region(REGION, outer >= 0.5, box)
     canvas.mark_lesion(first_lesion, outer >= 0.5, box)
     occupy_lung(chest, to_lumen - np.float32(WIDENED_WALL_MM), box)
+    if not (outer >= 0.5).any():
+        return ()  # no aerated lung is left
     return (Finding("Bronchiectasis", REGION, side, lobe_name, amount=amount, lesion=first_lesion),)
 
 
-def _wide_bronchi(chest: Chest, rng: np.random.Generator, own: LungPoints, lobe: int, count: int) -> list[Tube]:
+def _wide_bronchi(
+    chest: Chest, rng: np.random.Generator, own: LungPoints, lobe: int, count: int, stretch: float
+) -> list[Tube]:
     """Slightly bent cylinders of one lobe that end below the pleura and run towards the hilum, apart at their ends."""
     k = chest.anatomy.scale
     x = 38 * k if LOBES[lobe][0] == "right" else -38 * k
     hilum = np.array([x, -12 * k, -24 * k])
     outer = own.mm[(own.depth_mm > 9) & (own.depth_mm < 18)]
-    outer = outer if len(outer) else own.mm
+    outer = outer if len(outer) and stretch == 1 else own.mm
+    if not len(outer):
+        return []
     first = outer[rng.integers(len(outer))]
     nearest = outer[np.argsort(np.linalg.norm(outer - first, axis=1))]
     ends: list[np.ndarray] = []
@@ -77,11 +94,11 @@ def _wide_bronchi(chest: Chest, rng: np.random.Generator, own: LungPoints, lobe:
         if any(np.linalg.norm(end - other) < 15 * k for other in ends):
             continue
         to_hilum = hilum - end
-        length = min(k * rng.uniform(38, 60), 0.75 * float(np.linalg.norm(to_hilum)))
+        length = stretch * min(k * rng.uniform(38, 60), 0.75 * float(np.linalg.norm(to_hilum)))
         bend = rng.standard_normal(3) * 2.5 * k
         shares = np.linspace(0, 1, 4)[:, None]
         course = end + shares * length * to_hilum / np.linalg.norm(to_hilum) + 4 * shares * (1 - shares) * bend
-        within = -chest.canvas.sample(chest.lung_mm, course, outside=np.inf) > 5
+        within = -chest.canvas.sample(chest.lung_mm, course, outside=np.inf) > 5 * stretch
         within &= chest.lobe(*course.T) == lobe
         if not within[:3].all():
             continue
@@ -93,3 +110,23 @@ def _wide_bronchi(chest: Chest, rng: np.random.Generator, own: LungPoints, lobe:
         if len(ends) == count:
             break
     return tubes
+
+
+def _missing_bronchi(chest: Chest, rng: np.random.Generator, side: str) -> tuple[Branch, ...]:
+    """Bronchi for a lung that has few, as beside a large heart or above fluid: a tree from nearest to its hilum."""
+    canvas, k = chest.canvas, chest.anatomy.scale
+    sign = 1.0 if side == "right" else -1.0
+    points = lung_points(chest, rng)
+    own = points.mm[(points.mm[:, 0] * sign > 0) & (points.depth_mm > 7)]
+    ends = np.array([branch.tube.end_mm for branch in chest.airways]).reshape(-1, 3)
+    seen = (ends[:, 0] * sign > 0) & (canvas.sample(chest.lung_mm, ends, outside=np.inf) < 0)
+    if seen.sum() >= _FEWEST or len(own) < 20:
+        return ()
+    root = own[np.argmin(np.linalg.norm(own - (sign * 38 * k, -12 * k, -24 * k), axis=1))]
+    aims = own[rng.choice(len(own), size=6, replace=False)]
+    directions = aims - root + rng.standard_normal((6, 3))
+
+    def is_inside(points_mm: Float[np.ndarray, "point 3"]) -> Bool[np.ndarray, "point"]:
+        return canvas.sample(chest.lung_mm, points_mm, outside=1.0) < -4
+
+    return grow_tree(rng, root, directions, 26.0 * k, 2.8 * k, 3, is_inside)
