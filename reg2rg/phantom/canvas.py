@@ -4,6 +4,7 @@ Drawing is by coverage: the share of a voxel that a solid fills, so that edges h
 same solids can be drawn on any grid.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil, floor
@@ -97,6 +98,22 @@ class Canvas:
         parts = np.clip(0.5 - distance * (_SUBSAMPLES / np.float32(self.voxel_mm)), 0, 1)
         x, y, z = box.size_xyz
         return parts.reshape(x, _SUBSAMPLES, y, _SUBSAMPLES, z, _SUBSAMPLES).mean(axis=(1, 3, 5), dtype=np.float32)
+
+    def distance_to(self, solids: Iterable[Shape], box: Box, reach_mm: float) -> Float[np.ndarray, "x y z"]:
+        """Signed distance to the nearest of many small solids, in the box; `reach_mm` where all are farther away."""
+        distance = np.full(box.size_xyz, reach_mm, np.float32)
+        for solid in solids:
+            near = self.box_of(solid, reach_mm)
+            if near is None:
+                continue
+            start = tuple(max(a, b) for a, b in zip(near.start_xyz, box.start_xyz, strict=True))
+            stop = tuple(min(a, b) for a, b in zip(near.stop_xyz, box.stop_xyz, strict=True))
+            if any(a >= b for a, b in zip(start, stop, strict=True)):
+                continue
+            there = distance[tuple(slice(a - o, b - o) for a, b, o in zip(start, stop, box.start_xyz, strict=True))]
+            near = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+            np.minimum(there, solid.distance_mm(*self.axes_mm(near)), out=there)
+        return distance
 
     def sample(
         self, array: Float[np.ndarray, "x y z"], points_mm: Float[np.ndarray, "point 3"], outside: float

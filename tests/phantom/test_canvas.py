@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from reg2rg.phantom.canvas import Canvas
-from reg2rg.phantom.shapes import Ellipsoid, Tube
+from reg2rg.phantom.shapes import Ellipsoid, Tube, Union
 from reg2rg.volume import Box, Grid
 
 
@@ -63,3 +63,12 @@ def test_sample_takes_the_nearest_voxel() -> None:
     canvas.hu[3, 0, 0] = 7
     points = np.array([[2.9, -3.2, -2.6], [100.0, 0.0, 0.0]])
     assert canvas.sample(canvas.hu, points, outside=-1.0).tolist() == [7.0, -1.0]
+
+
+def test_distance_to_many_solids_is_that_of_their_union_as_far_as_it_reaches() -> None:
+    canvas = make_canvas()
+    solids = (Ellipsoid((-8.0, 0.0, 4.0), (5.0, 5.0, 5.0)), Tube((0.0, 0.0, 0.0), (20.0, 9.0, 0.0), 3.0, 3.0))
+    box = Box((3, 2, 4), (16, 14, 12))
+    distance = Union(solids).distance_mm(*canvas.axes_mm(box))
+    assert canvas.distance_to(solids, box, 6.0) == pytest.approx(np.minimum(distance, 6.0), abs=1e-4)
+    assert (canvas.distance_to([], box, 6.0) == 6.0).all()

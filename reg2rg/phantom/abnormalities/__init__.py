@@ -8,11 +8,16 @@ from collections.abc import Callable
 
 import numpy as np
 
+from reg2rg.phantom.abnormalities.aeration import draw_emphysema, draw_mosaic_attenuation
+from reg2rg.phantom.abnormalities.airspace import draw_consolidation, draw_lung_opacity
+from reg2rg.phantom.abnormalities.airways import draw_bronchiectasis, draw_peribronchial_thickening
+from reg2rg.phantom.abnormalities.atelectasis import draw_atelectasis
 from reg2rg.phantom.abnormalities.esophagus import draw_hiatal_hernia
 from reg2rg.phantom.abnormalities.fluid import draw_pericardial_effusion, draw_pleural_effusion
 from reg2rg.phantom.abnormalities.heart import draw_cardiomegaly
-from reg2rg.phantom.abnormalities.lung import draw_consolidation, draw_emphysema, draw_lung_nodules
+from reg2rg.phantom.abnormalities.interstitium import draw_fibrotic_sequela, draw_septal_thickening
 from reg2rg.phantom.abnormalities.mediastinum import draw_medical_material
+from reg2rg.phantom.abnormalities.nodules import draw_lung_nodules
 from reg2rg.phantom.finding import Finding
 from reg2rg.phantom.organs import Chest
 
@@ -23,8 +28,17 @@ DRAWERS: dict[str, Drawer] = {
     "Pericardial effusion": draw_pericardial_effusion,
     "Pleural effusion": draw_pleural_effusion,
     "Hiatal hernia": draw_hiatal_hernia,
-    "Emphysema": draw_emphysema,
+    # Bronchi first, then what lies in one lobe and keeps out of the way of the others, then what lies in both lungs
+    # and leaves the others alone.
+    "Bronchiectasis": draw_bronchiectasis,
+    "Peribronchial thickening": draw_peribronchial_thickening,
+    "Atelectasis": draw_atelectasis,
     "Consolidation": draw_consolidation,
+    "Lung opacity": draw_lung_opacity,
+    "Pulmonary fibrotic sequela": draw_fibrotic_sequela,
     "Lung nodule": draw_lung_nodules,
+    "Emphysema": draw_emphysema,
+    "Interlobular septal thickening": draw_septal_thickening,
+    "Mosaic attenuation pattern": draw_mosaic_attenuation,
     "Medical material": draw_medical_material,
 }
