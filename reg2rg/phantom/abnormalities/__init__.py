@@ -8,18 +8,20 @@ from collections.abc import Callable
 
 import numpy as np
 
+from reg2rg.phantom.abnormalities.bone import draw_rib_fracture, draw_vertebral_compression
+from reg2rg.phantom.abnormalities.calcification import draw_arterial_calcification, draw_coronary_calcification
 from reg2rg.phantom.abnormalities.esophagus import draw_hiatal_hernia
 from reg2rg.phantom.abnormalities.fluid import draw_pericardial_effusion, draw_pleural_effusion
 from reg2rg.phantom.abnormalities.heart import draw_cardiomegaly
 from reg2rg.phantom.abnormalities.lung import draw_consolidation, draw_emphysema, draw_lung_nodules
-from reg2rg.phantom.abnormalities.mediastinum import draw_medical_material
+from reg2rg.phantom.abnormalities.mediastinum import draw_lymphadenopathy, draw_medical_material
+from reg2rg.phantom.abnormalities.soft_tissue import draw_breast_mass, draw_liver_lesion, draw_thyroid_nodule
 from reg2rg.phantom.finding import Finding
 from reg2rg.phantom.organs import Chest
 
 Drawer = Callable[[Chest, np.random.Generator, int], tuple[Finding, ...]]
 
 DRAWERS: dict[str, Drawer] = {
-    "Cardiomegaly": draw_cardiomegaly,
     "Pericardial effusion": draw_pericardial_effusion,
     "Pleural effusion": draw_pleural_effusion,
     "Hiatal hernia": draw_hiatal_hernia,
@@ -27,4 +29,13 @@ DRAWERS: dict[str, Drawer] = {
     "Consolidation": draw_consolidation,
     "Lung nodule": draw_lung_nodules,
     "Medical material": draw_medical_material,
+    "Arterial wall calcification": draw_arterial_calcification,
+    "Coronary artery wall calcification": draw_coronary_calcification,
+    "Lymphadenopathy": draw_lymphadenopathy,
+    "Vertebral compression": draw_vertebral_compression,
+    "Rib fracture": draw_rib_fracture,
+    "Liver lesion": draw_liver_lesion,
+    "Thyroid nodule": draw_thyroid_nodule,
+    "Breast mass": draw_breast_mass,
+    "Cardiomegaly": draw_cardiomegaly,
 }
