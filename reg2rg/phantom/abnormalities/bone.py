@@ -8,12 +8,11 @@ from reg2rg.phantom.organs import DISC, MUSCLE, Chest, rib_mm, vertebra_mm, vert
 from reg2rg.phantom.shapes import Ellipsoid
 
 # Trabeculae pressed together and the healing end plate: between trabecular and cortical bone (Bushberg 2012, ch. 10).
-_END_PLATE_HU = 620.0
-_IMPACTION_HU = 90.0
+_END_PLATE_HU = 500.0
+_IMPACTION_HU = 120.0
 CALLUS_HU = 480.0  # woven bone
-_END_PLATE_MM = 4.5
+_END_PLATE_MM = 3.5
 _PARTS = 3  # per axis of a voxel
-_VISIBLE = 0.5
 
 
 def draw_vertebral_compression(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
@@ -91,9 +90,7 @@ def draw_rib_fracture(chest: Chest, rng: np.random.Generator, first_lesion: int)
         coverage = inside.reshape(shape).mean(axis=(1, 3, 5), dtype=np.float32)
         total = (inside * hu).reshape(shape).mean(axis=(1, 3, 5), dtype=np.float32)
         coverage *= canvas.hu[box.slices] > -400  # the lung behind the rib stays
-        drawn |= paint(
-            canvas, coverage, total / np.maximum(coverage, np.float32(1e-3)), first_lesion, box, "bone", _VISIBLE
-        )
+        drawn |= paint(canvas, coverage, total / np.maximum(coverage, np.float32(1e-3)), first_lesion, box, "bone")
     return (Finding("Rib fracture", "bone", side, lesion=first_lesion),) if drawn else ()
 
 

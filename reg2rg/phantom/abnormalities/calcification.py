@@ -36,7 +36,7 @@ def draw_arterial_calcification(chest: Chest, rng: np.random.Generator, first_le
     detail = details[rng.choice(3, p=[0.35, 0.25, 0.4])]
     amount = AMOUNTS[rng.integers(3)]
     number, lengths = _AORTIC_PLAQUES[amount]
-    arch, descending = (0, 1, 2, 3), (4, 5)
+    arch, descending = (1, 2, 3), (4, 5)  # pieces of the aorta above the root, which lies in the heart
     parts = {details[0]: (arch,), details[1]: (descending,), details[2]: (arch, descending)}[detail]
     plaques = [
         tube
@@ -72,10 +72,10 @@ def _paint_plaques(chest: Chest, rng: np.random.Generator, plaques: list[Tube], 
     lowest = max(_LOWEST_PLAQUE_HU, blood_hu(chest.anatomy) + _ABOVE_BLOOD_HU)
     hu = rng.uniform(lowest, _HIGHEST_PLAQUE_HU)
     coverage, box = cover(canvas, tuple(plaques))
-    # The airways are drawn over the arch where both touch; and a plaque of the heart stays in it.
+    # Heart and airways are drawn over the aorta where they touch it; and a plaque of the heart stays in it.
+    in_heart = canvas.region_mask("heart")[box.slices]
+    coverage *= in_heart if region == "heart" else ~in_heart
     coverage *= ~canvas.region_mask("trachea and bronchie")[box.slices]
-    if region == "heart":
-        coverage *= canvas.region_mask("heart")[box.slices]
     return paint(canvas, coverage, hu, lesion, box, region, _VISIBLE_HU / (hu - blood_hu(chest.anatomy)))
 
 
@@ -85,14 +85,15 @@ def _aortic_plaque(
     """An arc in the wall, around or along the vessel, at a share `place` of these pieces of the aorta or beyond."""
     aorta = great_vessels(chest.anatomy)["aorta"]
     thickness = rng.uniform(1.5, 2.0)
+    blocked = chest.canvas.region_mask("heart")
     points = np.zeros((4, 3))
-    for _ in range(30):
+    for _ in range(60):
         piece = min(int((place + rng.uniform(0, 0.2)) * len(tubes)), len(tubes) - 1)
         tube = aorta.parts[tubes[piece]]
         assert isinstance(tube, Tube)
         start, end = np.array(tube.start_mm), np.array(tube.end_mm)
         # Of the last piece, which reaches the abdomen, only what lies above the diaphragm.
-        share = rng.uniform(0.05, 0.4 if piece == len(tubes) - 1 and len(tubes) == 2 else 0.95)
+        share = rng.uniform(0.05, 0.6 if piece == len(tubes) - 1 and len(tubes) == 2 else 0.95)
         radius = tube.start_radius_mm + share * (tube.end_radius_mm - tube.start_radius_mm) - thickness
         axis = (end - start) / np.linalg.norm(end - start)
         across = np.cross(axis, (0.31, 0.9, 0.3))
@@ -106,7 +107,9 @@ def _aortic_plaque(
         sideways = np.outer(np.cos(angles), across) + np.outer(np.sin(angles), np.cross(axis, across))
         points = start + share * (end - start) + np.outer(along, axis) + radius * sideways
         depth = -_distances(aorta, points)
-        if depth.max() < 2 * thickness + 1.5 and depth.min() > 0:  # in the wall, not where two pieces meet
+        is_blocked = chest.canvas.sample(blocked, points, outside=1.0).any()
+        if depth.max() < 2 * thickness + 1.5 and depth.min() > 0 and not is_blocked:
+            # In the wall, not where two pieces meet, nor where the heart or its fluid is drawn over the aorta.
             break
     return _chain(points, thickness)
 

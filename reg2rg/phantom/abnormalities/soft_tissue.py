@@ -44,8 +44,9 @@ def draw_thyroid_nodule(chest: Chest, rng: np.random.Generator, first_lesion: in
     x, y, z = thyroid_lobe(anatomy, sign).center_mm
     radius = size / 2
     out = max(radius - 6.5 * k, 0.0)  # a large one grows away from the trachea
-    center = (x + sign * out, y + 0.5 * out, z + rng.uniform(-7, 7) * k)
-    if center[2] + radius > anatomy.scan_top_mm - canvas.voxel_mm:
+    highest = anatomy.scan_top_mm - radius - canvas.voxel_mm
+    center = (x + sign * out, y + 0.5 * out, min(z + rng.uniform(-7, 7) * k, highest))
+    if highest < z - 18 * k:  # the scan begins below the gland
         return ()
     nodule = Ellipsoid(center, (radius, radius, radius))
     coverage, box = cover(canvas, (nodule.grown(2.5),))
