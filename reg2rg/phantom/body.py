@@ -111,11 +111,11 @@ class Anatomy:
         """y of the skin where the back is roundest; the back's muscles are thicker."""
         return -self.thorax_depth_mm / 2 - 2.0 * self.wall_mm - self.fat_mm - self.kyphosis_mm
 
-    def bulge_mm(self, z: Float[np.ndarray, "1 1 z"]) -> Float[np.ndarray, "1 1 z"]:
+    def bulge_mm(self, z: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
         """How far spine and back bulge at some heights."""
-        return (self.kyphosis_mm * np.exp(-(((z + 40 * self.scale) / (85 * self.scale)) ** 2))).astype(np.float32)
+        return np.float32(self.kyphosis_mm) * np.exp(-(((z + 40 * self.scale) / (85 * self.scale)) ** 2))
 
-    def spine_mm(self, z: Float[np.ndarray, "1 1 z"]) -> Float[np.ndarray, "1 1 z"]:
+    def spine_mm(self, z: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
         """y of the middle of the vertebral bodies at some heights."""
         return np.float32(-0.74 * self.thorax_depth_mm / 2) - self.bulge_mm(z)
 

@@ -1,5 +1,6 @@
 """Calcium in the walls of arteries: of the thoracic aorta and of the coronary arteries."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Float
 from reg2rg.phantom.abnormalities.painting import cover, paint
 from reg2rg.phantom.finding import AMOUNTS, KINDS, Finding
 from reg2rg.phantom.organs import Chest, blood_hu, great_vessels
-from reg2rg.phantom.shapes import Ellipsoid, Point, Shape, Tube
+from reg2rg.phantom.shapes import Ellipsoid, Point, Shape, Tube, Union
 
 # Plaques score from 130 HU (Agatston et al., JACC 1990); dense ones reach 1000 HU. In a bright vessel only those well
 # above the blood are seen.
@@ -37,12 +38,18 @@ def draw_arterial_calcification(chest: Chest, rng: np.random.Generator, first_le
     amount = AMOUNTS[rng.integers(3)]
     number, lengths = _AORTIC_PLAQUES[amount]
     arch, descending = (1, 2, 3), (4, 5)  # pieces of the aorta above the root, which lies in the heart
+    aorta = great_vessels(chest.anatomy)["aorta"]
+    heart = chest.canvas.region_mask("heart")
+
+    def is_blocked(points: Float[np.ndarray, "point 3"]) -> bool:
+        return bool(chest.canvas.sample(heart, points, outside=1.0).any())
+
     parts = {details[0]: (arch,), details[1]: (descending,), details[2]: (arch, descending)}[detail]
     plaques = [
         tube
         for tubes in parts
         for index in range(number)
-        for tube in _aortic_plaque(chest, rng, tubes, index / number, rng.uniform(*lengths))
+        for tube in _aortic_plaque(aorta, is_blocked, rng, tubes, index / number, rng.uniform(*lengths))
     ]
     if not _paint_plaques(chest, rng, plaques, first_lesion, "mediastinum"):
         return ()
@@ -80,12 +87,15 @@ def _paint_plaques(chest: Chest, rng: np.random.Generator, plaques: list[Tube], 
 
 
 def _aortic_plaque(
-    chest: Chest, rng: np.random.Generator, tubes: tuple[int, ...], place: float, length_mm: float
+    aorta: Union,
+    is_blocked: Callable[[Float[np.ndarray, "point 3"]], bool],
+    rng: np.random.Generator,
+    tubes: tuple[int, ...],
+    place: float,
+    length_mm: float,
 ) -> list[Tube]:
     """An arc in the wall, around or along the vessel, at a share `place` of these pieces of the aorta or beyond."""
-    aorta = great_vessels(chest.anatomy)["aorta"]
     thickness = rng.uniform(1.5, 2.0)
-    blocked = chest.canvas.region_mask("heart")
     points = np.zeros((4, 3))
     for _ in range(60):
         piece = min(int((place + rng.uniform(0, 0.2)) * len(tubes)), len(tubes) - 1)
@@ -107,8 +117,7 @@ def _aortic_plaque(
         sideways = np.outer(np.cos(angles), across) + np.outer(np.sin(angles), np.cross(axis, across))
         points = start + share * (end - start) + np.outer(along, axis) + radius * sideways
         depth = -_distances(aorta, points)
-        is_blocked = chest.canvas.sample(blocked, points, outside=1.0).any()
-        if depth.max() < 2 * thickness + 1.5 and depth.min() > 0 and not is_blocked:
+        if depth.max() < 2 * thickness + 1.5 and depth.min() > 0 and not is_blocked(points):
             # In the wall, not where two pieces meet, nor where the heart or its fluid is drawn over the aorta.
             break
     return _chain(points, thickness)

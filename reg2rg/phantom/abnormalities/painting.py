@@ -18,7 +18,7 @@ def paint(
     region: str | None,
     visible: float = 0.5,
 ) -> bool:
-    """Mixes a lesion into the voxels of a box, and adds those covered by at least `visible` to lesion and region, if any.
+    """Mixes a lesion into the voxels of a box, and adds those covered by at least `visible` to lesion and region.
 
     Voxels of lesions that were drawn earlier stay theirs. A lesion smaller than a voxel is marked where it covers most.
 
@@ -58,7 +58,7 @@ def cover(canvas: Canvas, parts: tuple[Shape, ...], margin_mm: float = 0.0) -> t
 def find_room(
     chest: Chest, rng: np.random.Generator, allowed: Bool[np.ndarray, "x y z"], radius_mm: float
 ) -> Point | None:
-    """A point whose surroundings of a radius, and it, lie in the allowed voxels; None if a few hundred tries find none."""
+    """A point that lies, with its surroundings, in the allowed voxels; None if a few hundred tries find none."""
     canvas = chest.canvas
     voxels = np.argwhere(allowed)
     if not len(voxels):
