@@ -101,7 +101,7 @@ class Canvas:
     def sample(
         self, array: Shaped[np.ndarray, "x y z"], points_mm: Float[np.ndarray, "point 3"], outside: float
     ) -> Float[np.ndarray, "point"]:
-        """Values of an array (numbers or a mask) on this grid at the voxels nearest to some points; `outside` beyond it."""
+        """Values of an array or a mask at the voxels nearest to some points; `outside` beyond the grid."""
         voxels = np.rint((points_mm - self.grid.affine[:3, 3]) / self.grid.spacing_mm).astype(int)
         is_within = ((voxels >= 0) & (voxels < self.grid.size_xyz)).all(axis=1)
         x, y, z = np.where(is_within[:, None], voxels, 0).T
