@@ -8,6 +8,7 @@ bodies of different size have the same proportions, apart from what is sampled.
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from reg2rg.phantom.shapes import Ellipsoid, Union, rotation_about
 
@@ -15,6 +16,9 @@ from reg2rg.phantom.shapes import Ellipsoid, Union, rotation_about
 # cardiomegaly (Danzer 1919). A gap is left around 0.5, so that the truth is beyond dispute.
 NORMAL_RATIO = (0.38, 0.48)
 ENLARGED_RATIO = (0.53, 0.61)
+
+CONTRAST_SHARE = 0.25
+ARMS_DOWN_SHARE = 0.08
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Anatomy:
 
     Attributes:
         sex: ``female`` or ``male``.
+        age_years: makes bones lighter, cartilage harder and the back rounder.
         thorax_width_mm, thorax_depth_mm: widest inner size of the thorax, side to side and front to back.
         apex_mm: z of the lungs' tops.
         dome_right_mm, dome_left_mm: z of the tops of the diaphragm.
@@ -51,11 +56,16 @@ class Anatomy:
         cardiothoracic_ratio: width of the heart over `thorax_width_mm`.
         heart: shape of the heart.
         bone_hu: trabecular bone; falls with age.
+        cartilage_calcium_hu: what calcium adds to the costal cartilage at most; grows with age.
+        kyphosis_mm: how far the spine bulges to the back, 40 mm below the carina.
+        contrast_hu: what a contrast medium adds to the blood; 0 without.
+        has_arms_down: whether the arms lie beside the chest, cut by the field of view, instead of above the head.
         scan_top_mm, scan_bottom_mm: z of the first and the last slice.
         margin_mm: air left around the body in the field of view.
     """
 
     sex: str
+    age_years: float
     thorax_width_mm: float
     thorax_depth_mm: float
     apex_mm: float
@@ -68,6 +78,10 @@ class Anatomy:
     cardiothoracic_ratio: float
     heart: HeartShape
     bone_hu: float
+    cartilage_calcium_hu: float
+    kyphosis_mm: float
+    contrast_hu: float
+    has_arms_down: bool
     scan_top_mm: float
     scan_bottom_mm: float
     margin_mm: float
@@ -94,8 +108,16 @@ class Anatomy:
 
     @property
     def back_mm(self) -> float:
-        """y of the skin at the back; the back's muscles are thicker."""
-        return -self.thorax_depth_mm / 2 - 2.0 * self.wall_mm - self.fat_mm
+        """y of the skin where the back is roundest; the back's muscles are thicker."""
+        return -self.thorax_depth_mm / 2 - 2.0 * self.wall_mm - self.fat_mm - self.kyphosis_mm
+
+    def bulge_mm(self, z: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """How far spine and back bulge at some heights."""
+        return np.float32(self.kyphosis_mm) * np.exp(-(((z + 40 * self.scale) / (85 * self.scale)) ** 2))
+
+    def spine_mm(self, z: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """y of the middle of the vertebral bodies at some heights."""
+        return np.float32(-0.74 * self.thorax_depth_mm / 2) - self.bulge_mm(z)
 
     @property
     def breast_mm(self) -> float:
@@ -134,8 +156,13 @@ class Anatomy:
         )
 
 
-def sample_anatomy(rng: np.random.Generator, enlarged_heart: bool) -> Anatomy:
+def sample_anatomy(rng: np.random.Generator, enlarged_heart: bool, age: float = 0.0) -> Anatomy:
     """Draws a person. The same generator gives the same person with and without an enlarged heart, heart size apart.
+
+    Args:
+        rng: source of everything else.
+        enlarged_heart: whether the cardiothoracic ratio is above a half.
+        age: in standard deviations from the mean of 58 years.
 
     >>> rng = np.random.default_rng(1)
     >>> sample_anatomy(rng, enlarged_heart=True).cardiothoracic_ratio > 0.5
@@ -148,16 +175,19 @@ def sample_anatomy(rng: np.random.Generator, enlarged_heart: bool) -> Anatomy:
     ratio_low, ratio_high = ENLARGED_RATIO if enlarged_heart else NORMAL_RATIO
     ratio = ratio_low + uniform() * (ratio_high - ratio_low)
     apex = scale * uniform(95, 120)
-    dome_right = -scale * uniform(75, 105)
+    dome_right = -scale * uniform(72, 108)
+    age_years = float(np.clip(58 + 15 * age, 20, 95))
+    old = np.clip((age_years - 40) / 45, 0, 1)
     return Anatomy(
         sex=sex,
+        age_years=age_years,
         thorax_width_mm=width,
         thorax_depth_mm=width * uniform(0.64, 0.76),
         apex_mm=apex,
         dome_right_mm=dome_right,
-        dome_left_mm=dome_right - scale * uniform(6, 22),
-        wall_mm=scale * uniform(13, 19),
-        fat_mm=uniform(5, 32),
+        dome_left_mm=dome_right - scale * uniform(4, 24),
+        wall_mm=scale * uniform(12, 19),
+        fat_mm=uniform(4, 36),
         mediastinum_mm=scale * uniform(26, 34),
         heart_fat_mm=scale * uniform(2, 12),
         cardiothoracic_ratio=ratio,
@@ -165,10 +195,15 @@ def sample_anatomy(rng: np.random.Generator, enlarged_heart: bool) -> Anatomy:
             depth=uniform(0.62, 0.74),
             height=uniform(0.62, 0.76),
             base=uniform(0.5, 0.6),
-            dip_degrees=uniform(18, 42),
-            turn_degrees=uniform(20, 45),
+            dip_degrees=uniform(14, 46),
+            turn_degrees=uniform(16, 48),
         ),
-        bone_hu=uniform(90, 230),
+        # Trabecular bone falls from about 220 HU at 30 years to about 110 at 80 (Jang et al., Radiology 2019).
+        bone_hu=float(np.clip(uniform(-35, 35) + 220 - 2.2 * (age_years - 30), 80, 250)),
+        cartilage_calcium_hu=float(old * uniform(0, 350)),
+        kyphosis_mm=float(scale * (2 + 8 * old) * uniform()),
+        contrast_hu=uniform(110, 205) if uniform() < CONTRAST_SHARE else 0.0,
+        has_arms_down=bool(uniform() < ARMS_DOWN_SHARE),
         scan_top_mm=apex + scale * (uniform(-8, 2) if uniform() < 0.06 else uniform(28, 50)),
         scan_bottom_mm=dome_right - scale * uniform(85, 125),
         margin_mm=uniform(3, 20),

@@ -10,7 +10,7 @@ from functools import cached_property
 from math import ceil, floor
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt16, UInt32
+from jaxtyping import Bool, Float, Shaped, UInt16, UInt32
 
 from reg2rg.intensity import AIR_HU
 from reg2rg.phantom.shapes import Shape, Tube
@@ -116,9 +116,9 @@ class Canvas:
         return distance
 
     def sample(
-        self, array: Float[np.ndarray, "x y z"], points_mm: Float[np.ndarray, "point 3"], outside: float
+        self, array: Shaped[np.ndarray, "x y z"], points_mm: Float[np.ndarray, "point 3"], outside: float
     ) -> Float[np.ndarray, "point"]:
-        """Values of an array on this grid at the voxels nearest to some points; `outside` beyond the grid."""
+        """Values of an array or a mask at the voxels nearest to some points; `outside` beyond the grid."""
         voxels = np.rint((points_mm - self.grid.affine[:3, 3]) / self.grid.spacing_mm).astype(int)
         is_within = ((voxels >= 0) & (voxels < self.grid.size_xyz)).all(axis=1)
         x, y, z = np.where(is_within[:, None], voxels, 0).T

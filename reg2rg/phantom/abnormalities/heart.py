@@ -1,4 +1,4 @@
-"""What can be wrong with the heart, its fluid apart."""
+"""What can be wrong with the heart, its fluid and its arteries apart."""
 
 import numpy as np
 
@@ -7,6 +7,14 @@ from reg2rg.phantom.organs import Chest
 
 
 def draw_cardiomegaly(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
-    """States that the heart is too large: the body was sampled so, and only its cardiothoracic ratio tells."""
-    chest.canvas.mark_lesion(first_lesion, chest.canvas.region_mask("heart"))
-    return (Finding("Cardiomegaly", "heart", lesion=first_lesion),)
+    """States that the heart is too large: the body was sampled so, and only its cardiothoracic ratio tells.
+
+    Its lesion is the whole heart, whatever else was drawn in it: draw it last.
+    """
+    box = chest.canvas.box_of(chest.heart)
+    if box is None:
+        return ()
+    solid = chest.canvas.coverage_of(chest.heart, box) >= 0.5
+    chest.canvas.mark_lesion(first_lesion, solid & chest.canvas.region_mask("heart")[box.slices], box)
+    percent = round(100 * chest.anatomy.cardiothoracic_ratio)
+    return (Finding("Cardiomegaly", "heart", percent=percent, lesion=first_lesion),)

@@ -1,0 +1,55 @@
+"""How often abnormalities occur, and which come together, without drawing."""
+
+from collections import Counter
+from functools import partial
+
+import numpy as np
+import pytest
+
+from reg2rg.phantom.finding import KINDS
+from reg2rg.phantom.occurrence import PREVALENCE, SHARED, sample_present
+from reg2rg.phantom.world import _stream
+
+COUNT = 400
+
+
+@pytest.fixture(scope="module")
+def people() -> list[frozenset[str]]:
+    return [sample_present(partial(_stream, seed), KINDS) for seed in range(COUNT)]
+
+
+def test_prevalences_are_those_of_the_table(people: list[frozenset[str]]) -> None:
+    counts = Counter(name for person in people for name in person)
+    for name, share in PREVALENCE.items():
+        assert 0.15 <= share <= 0.3
+        assert abs(counts[name] / COUNT - share) < 4 * (share * (1 - share) / COUNT) ** 0.5, name
+
+
+def test_one_share_for_all_is_kept_whatever_comes_together() -> None:
+    people = [sample_present(partial(_stream, seed), KINDS, 0.5) for seed in range(COUNT)]
+    for name in KINDS:
+        assert abs(sum(name in person for person in people) / COUNT - 0.5) < 0.1, name
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Arterial wall calcification", "Coronary artery wall calcification"),
+        ("Cardiomegaly", "Pleural effusion"),
+        ("Consolidation", "Lung opacity"),
+    ],
+)
+def test_what_has_a_cause_in_common_comes_together(people: list[frozenset[str]], one: str, other: str) -> None:
+    has = np.array([(one in person, other in person) for person in people], float)
+    assert np.corrcoef(has.T)[0, 1] > 0.1
+
+
+def test_what_may_occur_changes_nothing_of_the_rest(people: list[frozenset[str]]) -> None:
+    kinds = [name for name in KINDS if name != "Emphysema"]
+    for seed in range(20):
+        assert sample_present(partial(_stream, seed), kinds) == people[seed] - {"Emphysema"}
+
+
+def test_shares_in_common_leave_room_for_chance() -> None:
+    for name in KINDS:
+        assert sum(kinds.get(name, 0) ** 2 for kinds in SHARED.values()) < 0.7
