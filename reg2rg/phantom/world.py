@@ -15,7 +15,7 @@ from reg2rg.phantom.canvas import MAX_LESIONS
 from reg2rg.phantom.finding import KINDS, Finding
 from reg2rg.phantom.occurrence import sample_age, sample_present
 from reg2rg.phantom.organs import Chest, draw_chest
-from reg2rg.phantom.report import WORDINGS, write_report
+from reg2rg.phantom.report import write_report
 from reg2rg.regions import REGION_NAMES, get_region
 from reg2rg.volume import RegionMasks, Study, Volume
 
@@ -105,7 +105,7 @@ def make_phantom(
         canvas.regions[...] &= np.uint16(0xFFFF ^ get_region(region).bit)
     volume = Volume(acquire(canvas.hu, acquisition, _stream(seed, "noise")), grid.affine)
     masks = RegionMasks(canvas.regions, grid.affine, dict.fromkeys(REGION_NAMES, "phantom"))
-    texts = write_report([finding for finding in findings if finding.abnormality in WORDINGS], _stream(seed, "report"))
+    texts = write_report(findings, _stream(seed, "report"))
     study = Study(
         study_id=f"phantom_{seed}",
         volume=volume,
