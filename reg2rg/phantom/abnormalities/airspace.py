@@ -67,5 +67,5 @@ def _ragged_patch(
     patch = Ellipsoid(center, (a, b, c), rotation_about(2, rng.uniform(0, 180)))
     box = chest.canvas.box_of(patch, margin_mm=0.4 * radius_mm + NEIGHBORHOOD_MM)
     assert box is not None, "a lesion was placed outside the scan"
-    ragged = 0.16 * radius_mm * smooth_noise(chest.canvas, max(10.0, 0.4 * radius_mm), rng, box)
+    ragged = 0.16 * radius_mm * smooth_noise(chest.canvas, max(12.0, 0.45 * radius_mm), rng, box)
     return lobe, patch, box, patch.distance_mm(*chest.canvas.axes_mm(box)) + ragged

@@ -62,7 +62,7 @@ def draw_bronchiectasis(chest: Chest, rng: np.random.Generator, first_lesion: in
     for stretch in (1.0, 0.5, 0.25):  # shorter where fluid or a large heart leaves little room
         tubes = tubes or _wide_bronchi(chest, rng, points.of_lobe(lobe), lobe, WIDENED_COUNT[amount], stretch)
     box = lung_box(chest)
-    to_lumen = canvas.distance_to(tubes, box, 15.0)
+    to_lumen = canvas.distance_to(tubes, box, 10.0)
     lung = canvas.coverage(chest.lung_mm[box.slices])
     outer = canvas.coverage(to_lumen - np.float32(WIDENED_WALL_MM)) * lung
     canvas.blend(outer, AIRWAY_WALL, box)
