@@ -20,8 +20,8 @@ def healthy() -> Chest:
     anatomy = sample_anatomy(np.random.default_rng(8), enlarged_heart=False)
     assert anatomy.sex == "female" and anatomy.contrast_hu == 0
     affine = np.diag([VOXEL_MM, VOXEL_MM, VOXEL_MM, 1.0])
-    affine[:3, 3] = (-190, -150, -200)
-    return draw_chest(anatomy, Grid((108, 86, 96), affine), np.random.default_rng(9))
+    affine[:3, 3] = (-190, -165, -200)
+    return draw_chest(anatomy, Grid((108, 92, 106), affine), np.random.default_rng(9))
 
 
 def draw(name: str, seed: int, first_lesion: int = 0) -> tuple[Chest, tuple[Finding, ...]]:

@@ -172,9 +172,9 @@ def rib_mm(anatomy: Anatomy, side: float, rib: int, y: float) -> tuple[float, fl
     """A point in the middle of a rib: of the side (1 right, -1 left) and the depth; ribs count from the top one, 0."""
     k = anatomy.scale
     z = 0.9 * anatomy.apex_mm - rib * _RIB_PITCH_MM * k - _RIB_SLOPE * (y + anatomy.thorax_depth_mm / 2)
-    half_width, half_depth, shift = _cavity_size(anatomy, np.array(z))
-    share = 1 - abs((y + float(shift)) / (float(half_depth) + 5 * k)) ** _WALL_EXPONENT
-    return side * (float(half_width) + 5 * k) * max(share, 0.0) ** (1 / _WALL_EXPONENT), y, z
+    half_width, half_depth, shift = (size.item() for size in _cavity_size(anatomy, np.array([z])))
+    share = 1 - abs((y + shift) / (half_depth + 5 * k)) ** _WALL_EXPONENT
+    return side * (half_width + 5 * k) * max(share, 0.0) ** (1 / _WALL_EXPONENT), y, z
 
 
 def _cavity_size(

@@ -21,7 +21,7 @@ class Shape(Protocol):
         """Lowest and highest corner of a box that holds the solid."""
 
     def distance_mm(
-        self, x: Float[np.ndarray, "x 1 1"], y: Float[np.ndarray, "1 y 1"], z: Float[np.ndarray, "1 1 z"]
+        self, x: Float[np.ndarray, "#x #y #z"], y: Float[np.ndarray, "#x #y #z"], z: Float[np.ndarray, "#x #y #z"]
     ) -> Float[np.ndarray, "x y z"]:
         """Signed distance to the surface, negative inside."""
 
@@ -55,7 +55,7 @@ class Ellipsoid:
         return Ellipsoid(self.center_mm, (a, b, c), self.rotation)
 
     def distance_mm(
-        self, x: Float[np.ndarray, "x 1 1"], y: Float[np.ndarray, "1 y 1"], z: Float[np.ndarray, "1 1 z"]
+        self, x: Float[np.ndarray, "#x #y #z"], y: Float[np.ndarray, "#x #y #z"], z: Float[np.ndarray, "#x #y #z"]
     ) -> Float[np.ndarray, "x y z"]:
         """Distance to first order: k (k - 1) / |gradient of k^2 / 2| with k = |point / radii|; exact for a sphere."""
         dx, dy, dz = (axis - np.float32(c) for axis, c in zip((x, y, z), self.center_mm, strict=True))
@@ -95,7 +95,7 @@ class Tube:
         return Tube(self.start_mm, self.end_mm, self.start_radius_mm + margin_mm, self.end_radius_mm + margin_mm)
 
     def distance_mm(
-        self, x: Float[np.ndarray, "x 1 1"], y: Float[np.ndarray, "1 y 1"], z: Float[np.ndarray, "1 1 z"]
+        self, x: Float[np.ndarray, "#x #y #z"], y: Float[np.ndarray, "#x #y #z"], z: Float[np.ndarray, "#x #y #z"]
     ) -> Float[np.ndarray, "x y z"]:
         """Distance to the axis less the radius at the nearest point of the axis."""
         start = np.array(self.start_mm, np.float32)
@@ -121,7 +121,7 @@ class Union:
         return (x0, y0, z0), (x1, y1, z1)
 
     def distance_mm(
-        self, x: Float[np.ndarray, "x 1 1"], y: Float[np.ndarray, "1 y 1"], z: Float[np.ndarray, "1 1 z"]
+        self, x: Float[np.ndarray, "#x #y #z"], y: Float[np.ndarray, "#x #y #z"], z: Float[np.ndarray, "#x #y #z"]
     ) -> Float[np.ndarray, "x y z"]:
         """The least of the parts' distances."""
         first, *others = (part.distance_mm(x, y, z) for part in self.parts)

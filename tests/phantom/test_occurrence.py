@@ -10,7 +10,7 @@ from reg2rg.phantom.finding import KINDS
 from reg2rg.phantom.occurrence import PREVALENCE, SHARED, sample_present
 from reg2rg.phantom.world import _stream
 
-COUNT = 400
+COUNT = 600
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_one_share_for_all_is_kept_whatever_comes_together() -> None:
 )
 def test_what_has_a_cause_in_common_comes_together(people: list[frozenset[str]], one: str, other: str) -> None:
     has = np.array([(one in person, other in person) for person in people], float)
-    assert np.corrcoef(has.T)[0, 1] > 0.1
+    assert np.corrcoef(has.T)[0, 1] > 0.08
 
 
 def test_what_may_occur_changes_nothing_of_the_rest(people: list[frozenset[str]]) -> None:

@@ -47,7 +47,7 @@ def test_regions_have_plausible_volumes(region: str, low_ml: float, high_ml: flo
 
 @pytest.mark.parametrize(
     ("region", "low_hu", "high_hu"),
-    [("heart", 30, 60), ("lung", -920, -780), ("esophagus", -100, 50), ("thyroid", 80, 110), ("bone", 150, 600)],
+    [("heart", 30, 60), ("lung", -920, -780), ("esophagus", -100, 50), ("thyroid", 80, 110), ("bone", 100, 600)],
 )
 def test_the_inside_of_organs_has_plausible_hu(region: str, low_hu: float, high_hu: float) -> None:
     mask = masks(chest()).mask(region)
@@ -114,7 +114,7 @@ def test_lobes_split_each_lung_and_only_the_right_has_a_middle_one() -> None:
     for index, (side, _) in enumerate(LOBES):
         part = lung & (lobes == index)
         share = part.sum() / lung.sum()
-        assert 0.05 < share < 0.45, LOBES[index]
+        assert 0.04 < share < 0.45, LOBES[index]
         assert ((x * part)[part] > 0).all() == (side == "right")
     heights = [np.argwhere(lung & (lobes == index))[:, 2].mean() for index in range(5)]
     assert heights[0] > heights[2] and heights[3] > heights[4]

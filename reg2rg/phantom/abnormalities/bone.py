@@ -34,7 +34,7 @@ def draw_vertebral_compression(chest: Chest, rng: np.random.Generator, first_les
     name = str(rng.choice(inside, p=weights / weights.sum()))
     low, high = levels[name]
     middle = (low + high) / 2
-    spine = float(anatomy.spine_mm(np.array(middle)))
+    spine = anatomy.spine_mm(np.array([middle])).item()
     box = canvas.box_of(Ellipsoid((0.0, spine, middle), (22 * k, 22 * k, (high - low) / 2)), 3.0)
     if box is None:
         return ()

@@ -97,8 +97,9 @@ def _aortic_plaque(
     """An arc in the wall, around or along the vessel, at a share `place` of these pieces of the aorta or beyond."""
     thickness = rng.uniform(1.5, 2.0)
     points = np.zeros((4, 3))
-    for _ in range(60):
-        piece = min(int((place + rng.uniform(0, 0.2)) * len(tubes)), len(tubes) - 1)
+    for attempt in range(60):
+        spread = 0.2 if attempt < 30 else 1.0  # a large heart can cover a whole piece
+        piece = min(int((place + rng.uniform(0, spread)) * len(tubes)), len(tubes) - 1)
         tube = aorta.parts[tubes[piece]]
         assert isinstance(tube, Tube)
         start, end = np.array(tube.start_mm), np.array(tube.end_mm)
