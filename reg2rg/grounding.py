@@ -1,0 +1,118 @@
+"""Does a sentence hang on its lesion? The same phantom is reported with and without it.
+
+Naming a region right says that the model knows which region it speaks of, not that it looked at it. So each lesion is
+taken out of the CT, all else left as it was (`make_phantom(without=...)`): what was stated of it should vanish, and
+what is stated of other regions should stay. Findings are compared, not wordings.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reg2rg.generate import Reporter
+from reg2rg.phantom.finding import KINDS, Finding
+from reg2rg.phantom.report import read_findings
+from reg2rg.phantom.world import make_phantom
+from reg2rg.report import Report
+
+_BATCH = 16
+
+
+@dataclass
+class GroundingCounts:
+    """Of the findings that are stated and were drawn, per abnormality.
+
+    Attributes:
+        stated: how many of them there are.
+        vanished: those no longer stated once their lesion is taken out.
+        watched: pairs of one of them and a lesion of another region that was taken out.
+        disturbed: those of the pairs in which the finding is lost or stated otherwise.
+    """
+
+    stated: Counter[str] = field(default_factory=Counter)
+    vanished: Counter[str] = field(default_factory=Counter)
+    watched: Counter[str] = field(default_factory=Counter)
+    disturbed: Counter[str] = field(default_factory=Counter)
+
+    def to_json(self) -> dict[str, Any]:
+        """Rates over all abnormalities and of each."""
+        return {
+            "stated": self.stated.total(),
+            "vanished": _share(self.vanished.total(), self.stated.total()),
+            "pairs": self.watched.total(),
+            "disturbed": _share(self.disturbed.total(), self.watched.total()),
+            "per_abnormality": {
+                name: {
+                    "stated": self.stated[name],
+                    "vanished": _share(self.vanished[name], self.stated[name]),
+                    "pairs": self.watched[name],
+                    "disturbed": _share(self.disturbed[name], self.watched[name]),
+                }
+                for name in KINDS
+                if self.stated[name]
+            },
+        }
+
+
+def measure_grounding(
+    reporter: Reporter, seeds: Sequence[int], progress: Callable[[int, int], None] | None = None
+) -> GroundingCounts:
+    """Reports each phantom whole, then without each of its abnormalities in turn.
+
+    Args:
+        reporter: the model; prompts are in the order of the ten regions, decoding is greedy.
+        seeds: of small phantoms (`make_phantom`), none of them used in training.
+        progress: called with (phantoms done, all).
+    """
+    counts = GroundingCounts()
+    for done, seed in enumerate(seeds, start=1):
+        whole = make_phantom(seed)
+        drawn = list(dict.fromkeys(finding.abnormality for finding in whole.findings))
+        variants = [whole, *(make_phantom(seed, without=(name,)) for name in drawn)]
+        reports = [
+            report
+            for start in range(0, len(variants), _BATCH)
+            for report in reporter.report([variant.study for variant in variants[start : start + _BATCH]])
+        ]
+        compare_reports(
+            stated_by_kind(reports[0]), dict(zip(drawn, map(stated_by_kind, reports[1:]), strict=True)), counts
+        )
+        if progress:
+            progress(done, len(seeds))
+    return counts
+
+
+def compare_reports(
+    whole: dict[str, set[Finding]], without: dict[str, dict[str, set[Finding]]], counts: GroundingCounts
+) -> None:
+    """Counts one phantom: what is stated of it whole, and without each abnormality that was drawn.
+
+    >>> effusion = Finding("Pleural effusion", "pleura", "left", amount="small")
+    >>> counts = GroundingCounts()
+    >>> compare_reports({"Pleural effusion": {effusion}}, {"Pleural effusion": {}, "Emphysema": {}}, counts)
+    >>> counts.to_json()["vanished"], counts.to_json()["disturbed"]
+    (1.0, 1.0)
+    """
+    for name in without:
+        if name not in whole:
+            continue
+        counts.stated[name] += 1
+        counts.vanished[name] += name not in without[name]
+        for other, stated in without.items():
+            if KINDS[other].region != KINDS[name].region:
+                counts.watched[name] += 1
+                counts.disturbed[name] += stated.get(name) != whole[name]
+
+
+def stated_by_kind(report: Report) -> dict[str, set[Finding]]:
+    """What a report states, by abnormality."""
+    stated: dict[str, set[Finding]] = {}
+    for region in report.regions:
+        for finding in read_findings(region.text, region.name):
+            stated.setdefault(finding.abnormality, set()).add(finding)
+    return stated
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None

@@ -1,0 +1,57 @@
+"""What is kept of each study: written once, read back the same, complete or not at all."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reg2rg.data.store import StudyStore, digest_of
+from reg2rg.errors import InputError
+
+
+class Squares(StudyStore):
+    """Counts how often it computes; one study cannot be computed."""
+
+    def __init__(self, folder: Path, keys: tuple[str, ...]) -> None:
+        super().__init__(folder, keys)
+        self.computed: list[int] = []
+
+    def _compute(self, number: int) -> dict[str, np.ndarray]:
+        self.computed.append(number)
+        if number == 1:
+            raise InputError("nothing to encode")
+        return {"square": np.array(number**2), "name": np.array([f"study {number}"])}
+
+
+def test_computed_once_and_read_back(tmp_path: Path) -> None:
+    store = Squares(tmp_path, ("a.nii.gz", "b.nii.gz", "c.nii.gz"))
+    steps: list[tuple[int, int]] = []
+    problems = store.fill(progress=lambda done, total: steps.append((done, total)))
+    assert problems == {"b.nii.gz": "nothing to encode"}
+    assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert (len(store), store.keys) == (2, ["a.nii.gz", "c.nii.gz"])
+    assert [store.arrays(index)["square"].item() for index in range(2)] == [0, 4]
+    assert store.arrays(1)["name"].tolist() == ["study 2"]
+    assert store.computed == [0, 1, 2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz.zst", "c.npz.zst"]
+
+
+def test_what_is_there_is_not_computed_again(tmp_path: Path) -> None:
+    Squares(tmp_path, ("a", "x")).fill()
+    again = Squares(tmp_path, ("a",))
+    again.fill()
+    assert again.arrays(0)["square"] == 0
+    assert again.computed == []
+
+
+def test_a_study_is_computed_when_it_is_asked_for(tmp_path: Path) -> None:
+    store = Squares(tmp_path, ("a", "b"))
+    assert store.arrays(0)["square"] == 0
+    with pytest.raises(InputError, match="nothing"):
+        store.arrays(1)
+    assert not (tmp_path / "b.npz.zst").exists()
+
+
+def test_other_settings_have_another_name() -> None:
+    assert digest_of({"a": 1, "b": (2, 3)}) == digest_of({"b": (2, 3), "a": 1})
+    assert digest_of({"a": 1}) != digest_of({"a": 2})

@@ -1,0 +1,43 @@
+"""Counting what vanishes and what is disturbed; the whole test on one phantom with the shipped model."""
+
+from reg2rg.generate import Reporter
+from reg2rg.grounding import GroundingCounts, compare_reports, measure_grounding
+from reg2rg.phantom.finding import Finding
+
+EFFUSION = Finding("Pleural effusion", "pleura", "left", amount="small")
+LARGER = Finding("Pleural effusion", "pleura", "left", amount="large")
+NODULE = Finding("Lung nodule", "lung", "left", "upper lobe", size_mm=12)
+EMPHYSEMA = Finding("Emphysema", "lung", amount="small")
+
+
+def test_counts_by_hand() -> None:
+    counts = GroundingCounts()
+    whole = {"Pleural effusion": {EFFUSION}, "Lung nodule": {NODULE}}
+    compare_reports(
+        whole,
+        {
+            "Pleural effusion": {"Lung nodule": {NODULE}},
+            "Lung nodule": {"Pleural effusion": {LARGER}, "Lung nodule": {NODULE}},
+            "Emphysema": {"Pleural effusion": {EFFUSION}},
+        },
+        counts,
+    )
+    assert counts.stated == {"Pleural effusion": 1, "Lung nodule": 1}
+    assert counts.vanished["Pleural effusion"] == 1 and counts.vanished["Lung nodule"] == 0
+    # Of the effusion: without the nodule it is stated otherwise, without emphysema it stays. Emphysema is of the
+    # nodule's own region and is not held against it.
+    assert (counts.watched["Pleural effusion"], counts.disturbed["Pleural effusion"]) == (2, 1)
+    assert (counts.watched["Lung nodule"], counts.disturbed["Lung nodule"]) == (1, 0)
+    rates = counts.to_json()
+    assert (rates["vanished"], rates["disturbed"]) == (0.5, 0.3333)
+
+
+def test_nothing_stated_is_no_rate() -> None:
+    counts = GroundingCounts()
+    compare_reports({}, {"Emphysema": {"Emphysema": {EMPHYSEMA}}}, counts)
+    assert counts.to_json() == {"stated": 0, "vanished": None, "pairs": 0, "disturbed": None, "per_abnormality": {}}
+
+
+def test_one_phantom_from_end_to_end() -> None:
+    rates = measure_grounding(Reporter.load("phantom", "cpu"), [11]).to_json()
+    assert rates["stated"] == sum(row["stated"] for row in rates["per_abnormality"].values())
