@@ -10,3 +10,10 @@ SEGMENTERS: dict[str, str] = {
     "threshold": "classical and offline: lung, pleura, airways, bone, mediastinum; heart and abdomen as coarse boxes",
 }
 """Every segmenter by name, and what it is; the list that the command line prints and checks against."""
+
+GIVEN_MASKS: dict[str, str] = {
+    "given": "a folder of REGION.nii.gz or of TotalSegmentator's structures, a multi-label file, a DICOM Segmentation, "
+    "or REGION=FILE",
+    "sat": "the folder that SAT, the paper's segmenter, writes",
+}
+"""What ``--masks`` takes."""
