@@ -1,7 +1,7 @@
 """Heart and abdomen, coarsely: where they must lie beside the lungs, since no threshold shows their borders."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from scipy.ndimage import distance_transform_edt
 
 from reg2rg.geometry import mask_box
@@ -67,9 +67,10 @@ def find_abdomen(
     has_lung = lungs.any(axis=2)
     bottoms = lungs.argmax(axis=2)
     nearest = distance_transform_edt(~has_lung, return_distances=False, return_indices=True)
-    top: Float[np.ndarray, "x y"] = np.minimum(bottoms[tuple(nearest)], _diaphragm_level(lungs))
-    below = np.arange(lungs.shape[2]) < top[:, :, None]
-    return below & thorax.any(axis=2)[:, :, None] & body & ~lungs & ~bones & (spine.ahead_mm > 0)
+    top = np.minimum(bottoms[tuple(nearest)], _diaphragm_level(lungs))
+    below: Bool[np.ndarray, "x y z"] = np.arange(lungs.shape[2]) < top[:, :, None]
+    footprint = np.any(thorax, axis=2, keepdims=True)
+    return below & footprint & body & ~lungs & ~bones & (spine.ahead_mm > 0)
 
 
 def _diaphragm_level(lungs: Bool[np.ndarray, "x y z"]) -> float:
