@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from reg2rg.phantom.world import make_phantom
 from reg2rg.segment.threshold import segment
 
-REGIONS = ("lung", "bone", "trachea and bronchie", "pleura", "mediastinum")
+REGIONS = ("lung", "bone", "trachea and bronchie", "pleura", "mediastinum", "heart", "abdomen")
 MAIN_BRONCHI = "trachea and main bronchi"
 
 

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from reg2rg.errors import InputError
 from reg2rg.models import SHIPPED_MODELS, WEIGHTS_FILE
-from reg2rg.segment import SEGMENTERS
+from reg2rg.segment import GIVEN_MASKS, SEGMENTERS
 from reg2rg.segment.program import NAME, VARIABLE, find_program
 
 _PACKAGES = ("reg2rg", "torch", "transformers", "peft", "safetensors", "numpy", "scipy", "nibabel")
@@ -19,10 +19,10 @@ _EXTRAS = {
 
 
 def installation() -> dict[str, dict[str, str]]:
-    """Versions, extras, models and segmenters by title, without importing any of the heavy packages.
+    """Versions, extras, models, segmenters and masks by title, without importing any of the heavy packages.
 
     >>> sorted(installation())
-    ['extras', 'machine', 'models', 'segmenters', 'versions']
+    ['extras', 'machine', 'masks', 'models', 'segmenters', 'versions']
     """
     return {
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
@@ -36,6 +36,7 @@ def installation() -> dict[str, dict[str, str]]:
             for model in SHIPPED_MODELS
         },
         "segmenters": _segmenters(),
+        "masks": {name: f"ready, by --masks: {what}" for name, what in GIVEN_MASKS.items()},
     }
 
 

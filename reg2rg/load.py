@@ -62,7 +62,12 @@ def load_study(
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     segmentation = _fill(given, drawn)
-    mask_doubts = find_doubts(segmentation.masks)
+    found = find_doubts(segmentation.masks)
+    mask_doubts = {
+        name: (*segmentation.doubts.get(name, ()), *found.get(name, ()))
+        for name in segmentation.masks.present
+        if name in segmentation.doubts or name in found
+    }
     return Study(
         study_id=study_id or study_name(path),
         volume=volume,
@@ -155,7 +160,8 @@ def _fill(given: Segmentation | None, drawn: Segmentation | None) -> Segmentatio
         array=given.masks.array | (drawn.masks.array & bits),
         sources=given.masks.sources | {name: drawn.masks.sources[name] for name in missing},
     )
-    return Segmentation(masks, given.warnings + drawn.warnings)
+    doubts = {name: doubts for name, doubts in drawn.doubts.items() if name in missing}
+    return Segmentation(masks, given.warnings + drawn.warnings, doubts)
 
 
 def _doubts(volume: Volume, masks: RegionMasks) -> list[str]:

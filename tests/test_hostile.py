@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 from pytest import CaptureFixture
 from safetensors.torch import load_file, save_file
+from scanner import block, make_series, save
 
 from reg2rg.abnormalities import ABNORMALITY_NAMES
 from reg2rg.cli import main
@@ -22,7 +25,7 @@ from reg2rg.phantom.world import Phantom
 
 Arguments = list[str | Path]
 IS_LINUX = sys.platform == "linux"
-DIM, DATATYPE, PIXDIM, VOX_OFFSET, SLOPE, SFORM, MAGIC = 40, 70, 76, 108, 112, 280, 344  # bytes of a NIfTI-1 header
+DIM, DATATYPE, PIXDIM, VOX_OFFSET, SLOPE, QFORM_CODE, SFORM, MAGIC = 40, 70, 76, 108, 112, 252, 280, 344  # NIfTI-1
 
 
 @pytest.fixture
@@ -156,6 +159,53 @@ def first_to(value: float) -> Callable[[np.ndarray], np.ndarray]:
     return change
 
 
+def series(folder: Path, change: Callable[[list[Dataset]], list[Dataset]]) -> Arguments:
+    """A small DICOM series with something wrong in it."""
+    return [save(folder / "series", change(make_series(block())))]
+
+
+def linked_series(folder: Path) -> Arguments:
+    """A folder in which every slice is a link to a file elsewhere."""
+    slices = save(folder / "elsewhere", make_series(block()))
+    (folder / "series").mkdir()
+    for file in slices.iterdir():
+        (folder / "series" / file.name).symlink_to(file)
+    return [folder / "series"]
+
+
+def zipped(folder: Path, *members: tuple[str, bytes]) -> Arguments:
+    with zipfile.ZipFile(folder / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return [folder / "x.zip"]
+
+
+def zip_bomb(folder: Path) -> Arguments:
+    """A zip that says it unpacks to 3 GiB."""
+    (path,) = zipped(folder, ("zeros.dcm", bytes(2**20)))
+    content = bytearray(Path(path).read_bytes())
+    at = content.index(b"PK\1\2") + 24
+    content[at : at + 4] = (3 * 2**30).to_bytes(4, "little")
+    Path(path).write_bytes(content)
+    return [path]
+
+
+def in_slice(keyword: str, value: object) -> Callable[[list[Dataset]], list[Dataset]]:
+    def change(datasets: list[Dataset]) -> list[Dataset]:
+        setattr(datasets[2], keyword, value)
+        return datasets
+
+    return change
+
+
+def damaged_files(folder: Path) -> Arguments:
+    """Slices that all end in the middle of their header."""
+    slices = save(folder / "series", make_series(block()))
+    for file in slices.iterdir():
+        file.write_bytes(file.read_bytes()[:200])
+    return [slices]
+
+
 F4, I2 = (lambda *v: np.array(v, "f4")), (lambda *v: np.array(v, "i2"))
 NO_CHEST = "not a chest CT:"
 
@@ -199,6 +249,12 @@ SCANS: dict[str, tuple[Callable[[Path], Arguments], str]] = {
     ),
     "two axes": (lambda f: remade(f, lambda a: a[:, :, 0]), "3D volume"),
     "five axes": (lambda f: remade(f, lambda a: np.stack([a[:9, :9, :9]] * 2, -1)[:, :, :, None]), "3D volume"),
+    "two time points": (lambda f: remade(f, lambda a: np.stack([a, a], -1)), "give one time point"),
+    "zero spacing": (
+        lambda f: patched(f, (PIXDIM + 4, F4(0)), (QFORM_CODE, I2(0, 0))),
+        "expected a voxel spacing in mm",
+    ),
+    "an axis without length": (lambda f: patched(f, (SFORM, F4(0, 0, 0, 0))), "singular"),
     "one slice": (lambda f: remade(f, lambda a: a[:, :, 30:31]), NO_CHEST),
     "one voxel": (lambda f: remade(f, lambda a: a[:1, :1, :1]), "all voxels have the value"),
     "huge spacing": (lambda f: patched(f, (SFORM, F4(9e5, 0, 0, 0, 0, 9e5, 0, 0, 0, 0, 9e5, 0))), NO_CHEST),
@@ -212,6 +268,22 @@ SCANS: dict[str, tuple[Callable[[Path], Arguments], str]] = {
     "nul in the name": (lambda f: [str(f / "x\0.nii")], "x"),
     "no ending": (lambda f: written(f, (f / "ct.nii").read_bytes(), "x.mha"), "expected a CT"),
     "a pickle": (lambda f: written(f, pickle.dumps([1]), "x.nii"), "NIfTI"),
+    "DICOM: one slice": (lambda f: series(f, lambda d: d[:1]), "at least 3 slices, found 1"),
+    "DICOM: a slice is missing": (lambda f: series(f, lambda d: d[:3] + d[4:]), "slices are missing between"),
+    "DICOM: no chest": (lambda f: series(f, lambda d: d), NO_CHEST),
+    "DICOM: no spacing": (lambda f: series(f, in_slice("PixelSpacing", [0, 0])), "expected a PixelSpacing in mm"),
+    "DICOM: no direction": (lambda f: series(f, in_slice("ImageOrientationPatient", [0] * 6)), "at right angles"),
+    "DICOM: too few pixels": (lambda f: series(f, in_slice("PixelData", bytes(10))), "damaged or cut off"),
+    "DICOM: absurd size": (lambda f: series(f, in_slice("Rows", 65535)), "mixes sizes"),
+    "DICOM: headers cut off": (damaged_files, "series"),
+    "DICOM: links out of the folder": (linked_series, "found no files (links are not followed)"),
+    "DICOM: a single file of text": (lambda f: written(f, b"Dear colleague", "x.dcm"), "x.dcm"),
+    "DICOM: an empty folder": (lambda f: named(f, "series"), "series"),
+    "zip of text": (lambda f: zipped(f, ("a.txt", b"Dear colleague")), "found none"),
+    "zip that climbs out": (lambda f: zipped(f, ("../../climbed.dcm", bytes(200))), "found none"),
+    "zip of nothing": (lambda f: zipped(f), "the zip is empty"),
+    "zip that is none": (lambda f: written(f, b"Dear colleague", "x.zip"), "the zip is damaged"),
+    "zip bomb": (zip_bomb, "expected at most 8 GiB"),
 }
 MASKS: dict[str, tuple[Callable[[Path], Arguments], str]] = {
     "empty": (lambda f: mask(f, np.zeros_like), "empty"),

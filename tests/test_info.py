@@ -12,7 +12,7 @@ import pytest
 from reg2rg import info
 from reg2rg.info import installation
 from reg2rg.models import ShippedModel
-from reg2rg.segment import SEGMENTERS
+from reg2rg.segment import GIVEN_MASKS, SEGMENTERS
 from reg2rg.segment.program import NAME, VARIABLE
 
 
@@ -23,6 +23,7 @@ def test_what_is_installed_here() -> None:
     assert found["models"]["phantom"] == "ready"
     assert set(found["segmenters"]) == set(SEGMENTERS)
     assert found["segmenters"]["threshold"] == f"ready: {SEGMENTERS['threshold']}"
+    assert found["masks"] == {name: f"ready, by --masks: {what}" for name, what in GIVEN_MASKS.items()}
     assert int(found["machine"]["cores"]) >= 1
 
 

@@ -31,17 +31,21 @@ def find_mediastinum(
         spine: where vertebrae can be.
         spacing_mm: of the voxels.
     """
-    box = mask_box(lungs)
-    assert box is not None, "lungs have voxels"
-    (_, _, bottom), (_, _, top) = box.start_xyz, box.stop_xyz
-    if carina_z is None:
-        carina_z = round(top - _CARINA_SHARE * (top - bottom))
     z = np.arange(lungs.shape[2])
     areas = np.count_nonzero(thorax, axis=(0, 1))
-    heart_top = carina_z - _HEART_BELOW_CARINA_MM / spacing_mm[2]
+    heart_top = carina_level(lungs, carina_z) - _HEART_BELOW_CARINA_MM / spacing_mm[2]
     is_above_abdomen = (areas >= _LARGE_SLICE * areas.max()) | (z > heart_top)
     between = thorax & ~lungs & ~bones & is_above_abdomen
     between &= (spine.ahead_mm > _BEFORE_RIBS_MM) & (spine.aside_mm < _HALF_WIDTH_MM)
     between &= (z > heart_top) | (spine.ahead_mm < _BEHIND_HEART_MM)
     labels, sizes = components(between)
     return labels == 1 + np.argmax(sizes[1:]) if sizes.size > 1 else between
+
+
+def carina_level(lungs: Bool[np.ndarray, "x y z"], carina_z: int | None) -> int:
+    """The slice in which the trachea divides, guessed from the lungs' height where no airway shows it."""
+    if carina_z is not None:
+        return carina_z
+    box = mask_box(lungs)
+    assert box is not None, "lungs have voxels"
+    return round(box.stop_xyz[2] - _CARINA_SHARE * box.size_xyz[2])

@@ -1,7 +1,7 @@
 """What a segmenter gives, and how one is found by its name."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 
 from reg2rg.errors import InputError
@@ -16,10 +16,12 @@ class Segmentation:
     Attributes:
         masks: the masks; a region that was not found is absent.
         warnings: what the reader should know about them, a sentence each.
+        doubts: by region, what makes its mask doubtful from the start.
     """
 
     masks: RegionMasks
     warnings: tuple[str, ...] = ()
+    doubts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 Segmenter = Callable[[Volume], Segmentation]

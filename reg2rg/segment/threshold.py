@@ -1,8 +1,9 @@
 """The segmenter that is always there: region masks by HU thresholds, shapes in mm and anatomy.
 
-It draws lung, pleura, trachea and bronchie, bone and mediastinum. Heart, abdomen, thyroid, esophagus and breast have
-no border that a threshold could find, and are left out rather than guessed. The work is done on voxels of about 2 mm
-(`_WORKING_MM`); where the CT is finer, lung and bone get the CT's own borders back.
+It draws lung, pleura, trachea and bronchie, bone and mediastinum, and boxes in which heart and abdomen lie, marked as
+doubtful. Thyroid, esophagus and breast have no border that a threshold could find, and are left out rather than
+guessed. The work is done on voxels of about 2 mm (`_WORKING_MM`); where the CT is finer, lung and bone get the CT's own
+borders back.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from reg2rg.errors import InputError
 from reg2rg.regions import get_region
 from reg2rg.segment.airways import carina_slice, find_airways, find_lumen
 from reg2rg.segment.bones import BONE_HU, find_bones, find_bones_without_lungs
+from reg2rg.segment.boxes import DOUBTS, find_abdomen, find_heart
 from reg2rg.segment.mediastinum import find_mediastinum
 from reg2rg.segment.morphology import Spacing, dilate, enlarge, shrink
 from reg2rg.segment.segmentation import Segmentation
@@ -41,7 +43,7 @@ _BORDER_TESTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 _SOURCE = "segmenter:threshold"
 _NO_TRACHEA = "no trachea was found: the region trachea and bronchie is missing, and the lungs may hold airways"
 _BONES_ONLY = "no lungs were found: of all regions only bone is drawn, by density alone"
-_ONE_LUNG = "the lungs could not be told apart, or there is one only: the mediastinum is missing"
+_ONE_LUNG = "the lungs could not be told apart, or there is one only: mediastinum, heart and abdomen are missing"
 
 
 def segment(volume: Volume) -> Segmentation:
@@ -63,14 +65,19 @@ def segment(volume: Volume) -> Segmentation:
     lungs = np.logical_or.reduce([fill_lung(lung, spacing_mm) for lung in pair]) & ~trachea
     thorax = hull_slices(lungs)
     spine = locate_spine(lungs, thorax, spacing_mm)
+    body = find_body(air.outside, spacing_mm)
+    bones = find_bones(hu, body, lungs, thorax, spine, spacing_mm)
     masks = {
         "lung": lungs,
         "pleura": pleural_shell(lungs, spacing_mm),
         "trachea and bronchie": find_airways(hu, lumen, lungs, spacing_mm),
-        "bone": find_bones(hu, find_body(air.outside, spacing_mm), lungs, thorax, spine, spacing_mm),
+        "bone": bones,
     }
     if len(pair) == 2:
-        masks["mediastinum"] = find_mediastinum(lungs, thorax, masks["bone"], carina_slice(lumen), spine, spacing_mm)
+        carina_z = carina_slice(lumen)
+        masks["mediastinum"] = find_mediastinum(lungs, thorax, bones, carina_z, spine, spacing_mm)
+        masks["heart"] = find_heart(lungs, thorax, bones, carina_z, spine, spacing_mm)
+        masks["abdomen"] = find_abdomen(lungs, thorax, bones, body, spine)
     else:
         warnings.append(_ONE_LUNG)
     return _segmentation(masks, volume, factors, warnings)
@@ -94,7 +101,8 @@ def _segmentation(
     masks: dict[str, Bool[np.ndarray, "x y z"]], volume: Volume, factors: tuple[int, int, int], warnings: list[str]
 ) -> Segmentation:
     drawn = RegionMasks(_draw(masks, volume.array, factors), volume.affine)
-    return Segmentation(replace(drawn, sources=dict.fromkeys(drawn.present, _SOURCE)), tuple(warnings))
+    doubts = {name: DOUBTS[name] for name in drawn.present if name in DOUBTS}
+    return Segmentation(replace(drawn, sources=dict.fromkeys(drawn.present, _SOURCE)), tuple(warnings), doubts)
 
 
 def _working_grid(volume: Volume) -> tuple[tuple[int, int, int], Spacing]:
