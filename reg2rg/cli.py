@@ -12,11 +12,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from reg2rg.errors import InputError
 from reg2rg.models import DEFAULT_MODEL
 from reg2rg.segment import SEGMENTERS
+
+if TYPE_CHECKING:
+    from reg2rg.generate import GenerationSettings
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -198,7 +201,17 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 def _add_generation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-new-tokens", type=int, default=1000, help="longest report (default: %(default)s tokens)")
     parser.add_argument("--sample", action="store_true", help="sample instead of taking the likeliest word")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of the sampling (default: %(default)s)")
+    parser.add_argument(
+        "--top-p", type=float, default=1.0, help="sample among the likeliest words of this share (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the sampling (default: %(default)s)")
+
+
+def _generation(args: argparse.Namespace) -> "GenerationSettings":
+    from reg2rg.generate import GenerationSettings
+
+    return GenerationSettings(args.max_new_tokens, args.sample, args.temperature, args.top_p, args.seed)
 
 
 def _add_force(parser: argparse.ArgumentParser, help: str = "replace what is already there") -> None:
@@ -271,7 +284,6 @@ def _demo(args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    from reg2rg.generate import GenerationSettings
     from reg2rg.results.report_json import report_to_json
     from reg2rg.results.report_text import report_to_text
     from reg2rg.scan import ScanOptions, report_scan, report_scans
@@ -282,7 +294,7 @@ def _report(args: argparse.Namespace) -> None:
         series=args.series,
         model=args.model,
         device=args.device,
-        generation=GenerationSettings(args.max_new_tokens, args.sample, args.seed),
+        generation=_generation(args),
         even_others=args.force,
     )
     if len(args.studies) > 1:
@@ -356,14 +368,14 @@ def _serve(args: argparse.Namespace) -> None:
 
 def _generate(args: argparse.Namespace) -> None:
     from reg2rg.data.dataset import open_dataset
-    from reg2rg.generate import GenerationSettings, Reporter, generate_dataset
+    from reg2rg.generate import Reporter, generate_dataset
 
     dataset = open_dataset(args.dataset, args.split)
     record = generate_dataset(
         dataset,
         Reporter.load(args.model, args.device),
         args.out,
-        GenerationSettings(args.max_new_tokens, args.sample, args.seed),
+        _generation(args),
         batch_size=args.batch_size,
         limit=args.limit,
         force=args.force,

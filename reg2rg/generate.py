@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from reg2rg.data.dataset import Dataset
 from reg2rg.errors import InputError
 from reg2rg.files import sha256, staged_file, write_json
 from reg2rg.model.reg2rg import Reg2RG
+from reg2rg.model.sampling import Sampling
 from reg2rg.models import WEIGHTS_FILE, find_model, notice_of
 from reg2rg.phantom.report import read_findings
 from reg2rg.preprocess import StudyCrops
@@ -40,16 +42,26 @@ class GenerationSettings:
     Attributes:
         max_new_tokens: longest text; one that reaches it is marked as cut.
         sample: draw words by their probability instead of taking the likeliest.
-        seed: of the drawing.
+        temperature: above 1 draws unlikely words more often, below 1 more rarely.
+        top_p: draw among the likeliest words that together reach this probability.
+        seed: of the drawing; what is drawn for a study depends on its id and this alone.
     """
 
     max_new_tokens: int = 1000
     sample: bool = False
+    temperature: float = 1.0
+    top_p: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise InputError(f"max_new_tokens: expected at least 1, got {self.max_new_tokens}")
+        Sampling(self.temperature, self.top_p)  # which refuses what cannot be
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """How words are drawn; None where the likeliest are taken."""
+        return Sampling(self.temperature, self.top_p) if self.sample else None
 
 
 class Reporter:
@@ -108,7 +120,8 @@ class Reporter:
         settings = settings or GenerationSettings()
         seconds = dict(seconds or {})
         with _timed(seconds, "generate"):
-            texts, complete = self._write(crops, settings, with_other)
+            seeds = [zlib.crc32(f"{settings.seed} {study.study_id}".encode()) for study in studies]
+            texts, complete = self._write(crops, settings, seeds, with_other)
         share = {stage: spent / len(studies) for stage, spent in seconds.items()}
         return [
             self._assemble(study, crop, text, [] if whole else [_CUT.format(settings.max_new_tokens)], share)
@@ -116,7 +129,7 @@ class Reporter:
         ]
 
     def _write(
-        self, crops: Sequence[StudyCrops], settings: GenerationSettings, with_other: bool
+        self, crops: Sequence[StudyCrops], settings: GenerationSettings, seeds: Sequence[int], with_other: bool
     ) -> tuple[list[str], list[bool]]:
         prompts = [self.processor.prompt_ids(len(crop.regions), with_other) for crop in crops]
         with torch.inference_mode():
@@ -131,8 +144,8 @@ class Reporter:
             features,
             eos_id=self.processor.eos_id,
             max_new_tokens=settings.max_new_tokens,
-            do_sample=settings.sample,
-            seed=settings.seed,
+            sampling=settings.sampling,
+            seeds=seeds,
         )
         complete = [ids[-1:] == [self.processor.eos_id] for ids in generated]
         return [self.processor.decode(ids) for ids in generated], complete

@@ -19,6 +19,7 @@ from reg2rg.model.config import Reg2RGConfig
 from reg2rg.model.folder import check_names, check_shapes, read_model, write_model
 from reg2rg.model.mask_encoder import MaskEncoder
 from reg2rg.model.perceiver import Perceiver
+from reg2rg.model.sampling import GumbelNoise, Sampling
 from reg2rg.model.splice import splice
 from reg2rg.model.vit3d import ViT3D
 
@@ -198,11 +199,8 @@ class Reg2RG(nn.Module):
         *,
         eos_id: int,
         max_new_tokens: int = 500,
-        do_sample: bool = False,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        top_k: int | None = None,
-        seed: int = 0,
+        sampling: Sampling | None = None,
+        seeds: Sequence[int] = (),
     ) -> list[list[int]]:
         """Writes on from each prompt, greedily unless asked to sample.
 
@@ -213,11 +211,8 @@ class Reg2RG(nn.Module):
             features: the studies' images and regions, by `encode`.
             eos_id: the token that ends a report.
             max_new_tokens: where to stop a report that does not end.
-            do_sample: draw the next token instead of taking the likeliest.
-            temperature: divides the scores before drawing.
-            top_p: draw among the likeliest tokens that together reach this probability.
-            top_k: draw among this many likeliest tokens; None for all.
-            seed: of the drawing; the global random state is left as it was.
+            sampling: how the next token is drawn; None for the likeliest.
+            seeds: of the drawing, one per study; what is drawn for a study depends on no other.
 
         Returns:
             the new ids of each study, its end token included; a list without it was stopped at `max_new_tokens`.
@@ -230,17 +225,15 @@ class Reg2RG(nn.Module):
         attention_mask = torch.tensor(
             [[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device
         )
-        sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k or 0} if do_sample else {}
         config = GenerationConfig(
-            max_new_tokens=max_new_tokens, eos_token_id=eos_id, pad_token_id=eos_id, do_sample=do_sample, **sampling
+            max_new_tokens=max_new_tokens, eos_token_id=eos_id, pad_token_id=eos_id, do_sample=False
         )
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            rows = self.language.generate(
-                inputs_embeds=self._embed_features(token_ids, features),
-                attention_mask=attention_mask,
-                generation_config=config,
-            ).tolist()
+        rows = self.language.generate(
+            inputs_embeds=self._embed_features(token_ids, features),
+            attention_mask=attention_mask,
+            generation_config=config,
+            logits_processor=[GumbelNoise(sampling, seeds)] if sampling else [],
+        ).tolist()
         return [row[: row.index(eos_id) + 1] if eos_id in row else row for row in rows]
 
     def save_pretrained(self, folder: Path | str) -> None:

@@ -13,6 +13,7 @@ from reg2rg.errors import InputError
 from reg2rg.model.build import build_model, tiny
 from reg2rg.model.config import INPUTS, LanguageConfig, LoRAConfig, Reg2RGConfig
 from reg2rg.model.reg2rg import Features, Reg2RG, freeze_as_published, unique_tensors
+from reg2rg.model.sampling import Sampling
 
 COUNTS = (2, 0, 3)
 EOS = 2
@@ -159,16 +160,25 @@ class TestGenerate:
 
     def test_sampling_is_seeded_and_leaves_the_global_state(self, model: Reg2RG, inputs: dict[str, Tensor]) -> None:
         features = model.encode(**inputs, region_counts=COUNTS)
-        settings = {"eos_id": EOS, "max_new_tokens": 12, "do_sample": True, "temperature": 5.0}
+        settings = {"eos_id": EOS, "max_new_tokens": 12}
+        hot, seeds = Sampling(temperature=5.0), range(len(PROMPTS))
         torch.manual_seed(5)
         state = torch.get_rng_state()
-        first = model.generate(PROMPTS, features, **settings, seed=1)
+        first = model.generate(PROMPTS, features, **settings, sampling=hot, seeds=seeds)
         assert torch.equal(torch.get_rng_state(), state)
-        assert first == model.generate(PROMPTS, features, **settings, seed=1)
-        assert first != model.generate(PROMPTS, features, **settings, seed=2)
-        greedy = model.generate(PROMPTS, features, eos_id=EOS, max_new_tokens=12)
-        assert greedy == model.generate(PROMPTS, features, **settings, top_k=1)
-        assert greedy == model.generate(PROMPTS, features, **settings, top_p=1e-6)
+        assert first == model.generate(PROMPTS, features, **settings, sampling=hot, seeds=seeds)
+        assert first != model.generate(PROMPTS, features, **settings, sampling=hot, seeds=[9] * len(PROMPTS))
+        greedy = model.generate(PROMPTS, features, **settings)
+        for narrow in (Sampling(top_k=1), Sampling(temperature=5.0, top_p=1e-6)):
+            assert greedy == model.generate(PROMPTS, features, **settings, sampling=narrow, seeds=seeds)
+
+    def test_a_study_is_sampled_alone_as_in_a_batch(self, model: Reg2RG, inputs: dict[str, Tensor]) -> None:
+        features = model.encode(**inputs, region_counts=COUNTS)
+        settings = {"eos_id": EOS, "max_new_tokens": 12, "sampling": Sampling(temperature=2.0)}
+        together = model.generate(PROMPTS, features, **settings, seeds=[7, 8])
+        for study, ids in enumerate(together):
+            own = model.encode(**alone(study, inputs), region_counts=COUNTS[study : study + 1])
+            assert model.generate([PROMPTS[study]], own, **settings, seeds=[7 + study]) == [ids]
 
 
 class TestFolder:

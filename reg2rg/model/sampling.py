@@ -1,0 +1,68 @@
+"""Seeded sampling whose outcome for a study depends on nothing but its own scores and seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from reg2rg.errors import InputError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn.
+
+    Attributes:
+        temperature: divides the scores before drawing.
+        top_p: draw among the likeliest tokens that together reach this probability.
+        top_k: draw among this many likeliest tokens; None for all.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise InputError(f"temperature: expected a positive number, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p: expected a share above 0 and up to 1, got {self.top_p}")
+        if self.top_k is not None and self.top_k < 1:
+            raise InputError(f"top_k: expected at least 1, got {self.top_k}")
+
+
+class GumbelNoise:
+    """A logits processor that turns the likeliest token into a drawn one.
+
+    The highest of score + Gumbel noise is a draw from the softmax (Maddison et al., "A* Sampling", NIPS 2014).
+
+    Each row has a random generator of its own, so that a study is written the same alone, in any batch, and in a run
+    that goes on after a stop.
+
+    Args:
+        sampling: what is done to the scores first.
+        seeds: one per row.
+    """
+
+    def __init__(self, sampling: Sampling, seeds: Sequence[int]) -> None:
+        import transformers as hf  # which takes seconds to import
+
+        self._warpers: list[hf.LogitsProcessor] = [hf.TemperatureLogitsWarper(sampling.temperature)]
+        if sampling.top_k is not None:
+            self._warpers.append(hf.TopKLogitsWarper(sampling.top_k))
+        if sampling.top_p < 1:
+            self._warpers.append(hf.TopPLogitsWarper(sampling.top_p))
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(
+        self, input_ids: Int[Tensor, "row token"], scores: Float[Tensor, "row vocabulary"]
+    ) -> Float[Tensor, "row vocabulary"]:
+        """The scores with noise; the tokens that the warpers leave out stay at minus infinity."""
+        warped = scores.float()
+        for warp in self._warpers:
+            warped = warp(input_ids, warped)
+        draws = torch.stack([torch.rand(scores.shape[1], generator=generator) for generator in self._generators])
+        noise = -torch.log((-torch.log(draws.clamp(min=1e-20))).clamp(min=1e-20))
+        return warped + noise.to(warped.device)
