@@ -24,7 +24,7 @@ from reg2rg.train.targets import ATTRIBUTES, CELLS, KIND_NAMES, KIND_OF_ATTRIBUT
 
 # How often a step sees a crop: those with the hard findings always.
 _ALWAYS_SEEN = ("heart", "lung", "mediastinum", "trachea and bronchie")
-_SEEN_OTHERWISE = 0.5
+_SEEN_OTHERWISE = 0.4
 # Left and right lung look alike mirrored; any other region would be a person that does not exist.
 _MIRRORED = ("lung", "pleura")
 _NO_MIRROR = "middle lobe"  # is on the right only
@@ -55,18 +55,19 @@ class VisionStudies(torch.utils.data.Dataset[dict[str, np.ndarray]]):
             for row, name in enumerate(names)
             if not self._vary or name in _ALWAYS_SEEN or chances[row][0] < _SEEN_OTHERWISE
         ]
+        regions = [row - 1 for row in seen if row > 0]
         study = {
             "crops": np.concatenate([crops.image[None], crops.textures])[seen],
             "crop_names": np.array([-1 if names[row] is None else REGION_NAMES.index(names[row]) for row in seen]),
-            "masks": crops.masks,
-            "names": targets.names,
-            "places": targets.places,
+            "masks": crops.masks[regions],
+            "names": targets.names[regions],
+            "places": targets.places[regions],
             "known": targets.known[seen],
-            "mask_known": targets.known[1:],
+            "mask_known": targets.known[1:][regions],
             "present": np.repeat(targets.present[None], len(seen), 0),
             "attributes": np.repeat(targets.attributes[None], len(seen), 0),
-            "mask_present": np.repeat(targets.present[None], len(names) - 1, 0),
-            "mask_attributes": np.repeat(targets.attributes[None], len(names) - 1, 0),
+            "mask_present": np.repeat(targets.present[None], len(regions), 0),
+            "mask_attributes": np.repeat(targets.attributes[None], len(regions), 0),
             "lesions": np.zeros((len(seen), *targets.lesion_cells.shape[1:], len(KINDS)), np.uint8),
         }
         for row, kind, cells in zip(targets.lesion_rows, targets.lesion_kinds, targets.lesion_cells, strict=True):
