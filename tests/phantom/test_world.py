@@ -57,7 +57,7 @@ def test_the_report_says_what_was_drawn(seed: int) -> None:
 def test_prevalence_none_and_all() -> None:
     assert make_phantom(3, prevalence=0.0).findings == ()
     assert not make_phantom(3, prevalence=0.0).lesions.any()
-    # Not of any seed: where heart, fluid and hernia fill the chest, a plaque or a node finds no room, and is not stated.
+    # Not of any seed: where heart, fluid and hernia fill the chest, a plaque or a node finds no room and is not stated.
     assert make_phantom(0, prevalence=1.0).abnormalities == set(DRAWERS), "a woman with room for everything"
     crowded = make_phantom(3, prevalence=1.0)
     assert set(DRAWERS) - crowded.abnormalities <= {"Breast mass", "Arterial wall calcification", "Lymphadenopathy"}
