@@ -17,6 +17,8 @@ from reg2rg.phantom.world import Phantom, make_phantom
 DRAWN = [name for name in DRAWERS if name != "Cardiomegaly"]
 CNR_FLOOR = 4.0
 FAINT = {"Liver lesion": 1.0, "Thyroid nodule": 1.8}  # 20 to 60 HU apart from the organ, in life, too
+# Holes of emphysema have soft edges: one that fills no voxel by half darkens the lung by up to 60 HU and is in no mask.
+STRAY = {"Emphysema": 0.02}
 IN_CHEST_WALL = 0.1  # least share of a device that lies in the mediastinum; its case does not
 
 
@@ -45,7 +47,7 @@ def test_the_ct_changes_in_the_lesion_and_nowhere_else(name: str, seed: int) -> 
     lesion = phantom(seed, name).lesions != 0
     assert lesion.any() or not can_have(seed, name)
     near = binary_dilation(lesion, np.ones((3, 3, 3), bool), iterations=2)
-    assert (changed & ~near).sum() <= 0.02 * changed.sum()  # the edges of holes that fill no voxel by half
+    assert (changed & ~near).sum() <= STRAY.get(name, 0.005) * changed.sum()
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -250,7 +252,10 @@ def test_without_acquisition_hu_change_only_where_the_lesion_and_its_edge_are(na
     changed = np.abs(chest.canvas.hu - healthy().canvas.hu) > 1
     lesion = chest.canvas.lesions != 0
     assert not (changed & ~binary_dilation(lesion, np.ones((3, 3, 3), bool))).any()
-    assert name == "Cardiomegaly" or changed[lesion].mean() > 0.85
+    # One voxel of eight of a collapsed vertebra was disc before and still is: the disc above reaches half a voxel into
+    # what is drawn anew. All other lesions change wherever they are marked.
+    least = {"Cardiomegaly": 0.0, "Vertebral compression": 0.85}.get(name, 0.98)
+    assert changed[lesion].mean() >= least
 
 
 @pytest.mark.parametrize("name", ["Liver lesion", "Thyroid nodule", "Breast mass"])
