@@ -1,15 +1,16 @@
-"""What a model finds on held-out phantoms of any seed, beside the image-free control and the bounds of the issue.
+"""What a model finds on held-out phantoms of any seed, beside always stating it and an image-free control.
 
     python benchmarks/phantom_model.py --data data --model phantom [--control runs/control/model] [--count 300]
 
-`data` is what `reg2rg phantom data --split valid --seed S --count N` wrote. Prints naming, findings by group and by
-abnormality with 95 % intervals, side and size, and distinct texts; `--json FILE` keeps all figures.
+`data` is what `reg2rg phantom data --split valid --seed S --count N` wrote. Prints Markdown: naming, findings by group
+and by abnormality with 95 % intervals, sides, sizes, distinct texts. `--json FILE` keeps all figures.
 """
 
 import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 from reg2rg.evaluate.drawn import score_drawn
 from reg2rg.generate import Reporter
@@ -35,35 +36,47 @@ def main() -> None:
     scores = score_drawn(with_truth(reports, args.data), control)
     if args.json:
         args.json.write_text(json.dumps({"naming": naming, "findings": scores}, indent=1))
+    print(f"{len(reports)} phantoms, {seconds / len(reports):.2f} s each\n")
+    print_markdown(naming, scores)
 
-    print(f"{len(reports)} phantoms, {seconds / len(reports):.2f} s each")
+
+def print_markdown(naming: dict[str, Any], scores: dict[str, Any]) -> None:
+    worst = min(naming["per_region"], key=naming["per_region"].get)
     print(
-        f"naming {naming['accuracy']:.4f}; lung {naming['per_region']['lung']:.3f}, "
-        f"pleura {naming['per_region']['pleura']:.3f}; swaps {naming['swaps']}"
+        f"Naming: {naming['accuracy']:.4f} of {naming['regions']} regions right; lung {naming['per_region']['lung']:.3f}, "
+        f"pleura {naming['per_region']['pleura']:.3f}, worst {worst} {naming['per_region'][worst]:.3f}.\n"
     )
-    for name in ("micro", "macro"):
-        print(f"{name:30} {row(scores[name])}")
-    for name, rates in scores["groups"].items():
-        print(f"{name:30} {row(rates)}")
-    if control:
-        print(f"{'control, micro':30} {row(scores['control']['micro'])}")
-    print(
-        f"side right {scores['side']['right']} of {scores['side']['stated']}, "
-        f"size class right {scores['size']['right']} of {scores['size']['stated']}"
-    )
-    print()
+    print("| group | precision | recall | F1 | 95 % |\n|---|---|---|---|---|")
+    groups = {"all 18, micro": scores["micro"], "all 18, macro": scores["macro"], **scores["groups"]}
+    if "control" in scores:
+        groups["image-free control, micro"] = scores["control"]["micro"]
+    for name, rates in groups.items():
+        print(f"| {name} | {_rates(rates)} |")
+    for what in ("side", "size"):
+        print(f"\n{what} right: {scores[what]['right']} of {scores[what]['stated']} stated.", end="")
+    print("\n\n| abnormality | precision | recall | F1 | 95 % | support | gain over always | gain over control |")
+    print("|---|---|---|---|---|---|---|---|")
     for name, rates in scores["per_abnormality"].items():
-        gains = [scores["gain_over_always"][name], *([scores["gain_over_control"][name]] if control else [])]
-        print(
-            f"{name:34} {row(rates)} of {rates['support']:3}; gain over always"
-            f"{' and control' if control else ''}: {'; '.join(str(gain['ci95']) for gain in gains)}"
-        )
-    print({region: found["distinct"] for region, found in scores["distinct_texts"].items()})
+        gains = [scores["gain_over_always"][name], scores.get("gain_over_control", {}).get(name)]
+        print(f"| {name} | {_rates(rates)} | {rates['support']} | {' | '.join(_interval(gain) for gain in gains)} |")
+    print("\n| region | distinct texts among abnormal ones | texts |\n|---|---|---|")
+    for region, found in scores["distinct_texts"].items():
+        print(f"| {region} | {found['distinct']:.2f} | {found['texts']} |")
 
 
-def row(rates: dict) -> str:
-    values = [f"{rates[m]:.3f}" if rates[m] is not None else "-" for m in ("precision", "recall", "f1")]
-    return f"P {values[0]} R {values[1]} F1 {values[2]} {rates['f1_ci95']}"
+def _rates(rates: dict[str, Any]) -> str:
+    values = [_number(rates[measure]) for measure in ("precision", "recall", "f1")]
+    return " | ".join([*values, _interval({"ci95": rates["f1_ci95"]})])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _interval(figure: dict[str, Any] | None) -> str:
+    if figure is None or figure["ci95"] is None:
+        return "-"
+    return " to ".join(_number(limit) for limit in figure["ci95"])
 
 
 if __name__ == "__main__":
