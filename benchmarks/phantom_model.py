@@ -41,11 +41,12 @@ def main() -> None:
 
 
 def print_markdown(naming: dict[str, Any], scores: dict[str, Any]) -> None:
-    worst = min(naming["per_region"], key=naming["per_region"].get)
-    print(
-        f"Naming: {naming['accuracy']:.4f} of {naming['regions']} regions right; lung {naming['per_region']['lung']:.3f}, "
-        f"pleura {naming['per_region']['pleura']:.3f}, worst {worst} {naming['per_region'][worst]:.3f}.\n"
-    )
+    regions = naming["per_region"]
+    named = [
+        *(f"{region} {regions[region]:.3f}" for region in ("lung", "pleura")),
+        f"least {min(regions.values()):.3f}",
+    ]
+    print(f"Naming: {naming['accuracy']:.4f} of {naming['regions']} regions right; {', '.join(named)}.\n")
     print("| group | precision | recall | F1 | 95 % |\n|---|---|---|---|---|")
     groups = {"all 18, micro": scores["micro"], "all 18, macro": scores["macro"], **scores["groups"]}
     if "control" in scores:
