@@ -116,7 +116,7 @@ def phantom(text_vocabulary_size: int) -> Reg2RGConfig:
         mask_encoder=ViTConfig(
             (16, 12, 16), (4, 4, 4), channels=1, width=96, depth=2, heads=3, head_dim=32, mlp_width=192, dropout=0.0
         ),
-        language=LanguageConfig(_llama(text_vocabulary_size, width=256, mlp_width=704, depth=4, heads=8), lora=None),
+        language=LanguageConfig(_llama(text_vocabulary_size, width=256, mlp_width=704, depth=4, heads=4), lora=None),
         max_regions=len(REGIONS),
         text_vocabulary_size=text_vocabulary_size,
     )

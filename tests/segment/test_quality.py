@@ -50,7 +50,7 @@ def test_true_masks_of_phantoms(seed: int) -> None:
 
 def test_volumes() -> None:
     assert doubts(heart=[block((27, 30), (16, 20), (14, 18))]) == {
-        "heart": ("its volume is 6 ml, expected 250 to 2500 ml in an adult",)
+        "heart": ("its volume is 6 ml, expected 250 to 3000 ml in an adult",)
     }
     (doubt,) = doubts(thyroid=[block((20, 40), (25, 39), (30, 48))])["thyroid"]
     assert doubt == "its volume is 630 ml, expected 2 to 400 ml in an adult"

@@ -38,7 +38,8 @@ def dice(drawn: RegionMasks, true: RegionMasks, region: str) -> float:
 
 @pytest.fixture(scope="module")
 def coarse() -> Study:
-    return make_phantom(7).study
+    """Healthy: how disease changes the lungs is for the held-out ones."""
+    return make_phantom(7, prevalence=0.0).study
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +194,7 @@ def test_no_chest_is_one_clear_line(array: np.ndarray) -> None:
 def test_too_few_slices_are_refused_with_the_files_name(coarse: Study, tmp_path: Path) -> None:
     path = tmp_path / "thin.nii.gz"
     write_volume(path, Volume(coarse.volume.array[:, :, 38:40], coarse.volume.affine))
-    with pytest.raises(InputError, match=r"thin\.nii\.gz: no lungs found, .* found 310 ml; "):
+    with pytest.raises(InputError, match=r"thin\.nii\.gz: no lungs found, .* found \d+ ml; "):
         load_study(path, segmenter="threshold")
 
 
