@@ -18,7 +18,7 @@ VOLUMES_ML: dict[str, tuple[float, float]] = {
     "bone": (300, 9500),
     "breast": (5, 8000),
     "esophagus": (4, 500),
-    "heart": (250, 3000)
+    "heart": (250, 3000),
     "lung": (800, 10000),
     "mediastinum": (50, 4000),
     "pleura": (20, 7000),

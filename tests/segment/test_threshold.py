@@ -94,12 +94,12 @@ def test_regions_of_a_fine_phantom_with_other_spacing_along_z() -> None:
 @pytest.fixture(scope="module")
 def held_out() -> list[tuple[Study, Segmentation]]:
     """Phantoms that nobody looked at when the limits were chosen, with voxels of 2.6 to 5 mm."""
-    studies = [make_phantom(seed).study for seed in (211, 212, 213)]
+    studies = [make_phantom(seed).study for seed in range(211, 219)]
     return [(study, segment(study.volume)) for study in studies]
 
 
 def test_held_out_phantoms(held_out: list[tuple[Study, Segmentation]]) -> None:
-    """Means of 0.988, 0.874 and 0.854; of the trachea and main bronchi, since in the lungs bronchi look as vessels."""
+    """Means of 0.985, 0.878 and 0.875; of the trachea and main bronchi, since in the lungs bronchi look as vessels."""
 
     def mean_dice(region: str, outside_lungs: bool = False) -> float:
         found = []
@@ -114,7 +114,7 @@ def test_held_out_phantoms(held_out: list[tuple[Study, Segmentation]]) -> None:
     assert mean_dice("lung") >= 0.95
     assert mean_dice("bone") >= 0.85
     assert mean_dice("trachea and bronchie", outside_lungs=True) >= 0.80
-    assert mean_dice("heart") >= 0.55  # boxes, 0.64 and 0.93 of eight
+    assert mean_dice("heart") >= 0.55  # boxes, 0.66 and 0.93
     assert mean_dice("abdomen") >= 0.85
 
 
