@@ -18,6 +18,7 @@ from reg2rg.abnormalities import ABNORMALITY_NAMES
 from reg2rg.data.dataset import Dataset
 from reg2rg.errors import InputError
 from reg2rg.files import sha256, staged_file, write_json
+from reg2rg.geometry import axis_bits, bits_box
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.models import WEIGHTS_FILE, find_model, notice_of
 from reg2rg.phantom.report import read_findings
@@ -285,9 +286,10 @@ def find_device(name: str) -> torch.device:
 
 def region_box_mm(masks: RegionMasks, name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Opposite corners of the box around a region, in mm, RAS+, from the outer faces of its voxels."""
-    mask = masks.mask(name)
-    hits = [np.flatnonzero(np.any(mask, axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-    edges = [(hit[0] - 0.5, hit[-1] + 0.5) for hit in hits]
+    box = bits_box(axis_bits(masks.array), get_region(name).bit)
+    if box is None:
+        raise ValueError(f"{name} has no voxel, and so no box")
+    edges = [(start - 0.5, stop - 0.5) for start, stop in zip(box.start_xyz, box.stop_xyz, strict=True)]
     corners = np.array(np.meshgrid(*edges, indexing="ij")).reshape(3, -1)
     places = masks.affine[:3, :3] @ corners + masks.affine[:3, 3:]
     low, high = places.min(axis=1), places.max(axis=1)

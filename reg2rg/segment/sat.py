@@ -8,6 +8,7 @@ grid out again from the CT, and is believed only if its size is exactly that of 
 
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -15,8 +16,10 @@ from jaxtyping import Float, Shaped
 from reg2rg.errors import InputError
 from reg2rg.geometry import mask_box
 from reg2rg.regions import normalize_name
-from reg2rg.segment.structures import SAT_TABLE, read_table
+from reg2rg.segment.structures import SAT_TABLE, PaintedLabels, read_table
 from reg2rg.volume import Grid, RegionMasks, Volume
+
+Placed = TypeVar("Placed", RegionMasks, PaintedLabels)
 
 PLACED = (
     "the masks of SAT do not say where they lie: they were placed as its loader cuts the CT (RAS+, 1 x 1 x 3 mm, the "
@@ -74,14 +77,14 @@ def seen_grid(volume: Volume, size_xyz: tuple[int, int, int], path: Path) -> Gri
     return Grid(size_xyz, volume.affine @ scale @ start)
 
 
-def place(masks: RegionMasks, grid: Grid, path: Path) -> RegionMasks:
+def place(masks: Placed, grid: Grid, path: Path) -> Placed:
     """The masks with the affine of the grid on which SAT saw the CT.
 
     Raises:
         InputError: if they are of another size.
     """
     if masks.grid.size_xyz != grid.size_xyz:
-        raise InputError(f"{path}: expected {grid.size_xyz} voxels as the other masks have, found {masks.array.shape}")
+        raise InputError(f"{path}: expected {grid.size_xyz} voxels as the other masks have, found {masks.grid.size_xyz}")
     return masks.moved(masks.array, grid.affine)
 
 
