@@ -34,6 +34,7 @@ class StudyCrops:
         image_box: the voxels of the study that the image and the masks show.
         boxes: the voxels of the study that each texture shows.
         warnings: which regions with a mask could not be encoded, and why.
+        with_mask: all regions with a mask, encoded or not.
     """
 
     image: Float32[np.ndarray, "x y z"]
@@ -43,6 +44,7 @@ class StudyCrops:
     image_box: Box
     boxes: tuple[Box, ...]
     warnings: tuple[str, ...] = ()
+    with_mask: tuple[str, ...] = ()
 
     def ordered(self, regions: tuple[str, ...]) -> "StudyCrops":
         """The same crops with the regions in another order (the order of the prompt)."""
@@ -124,6 +126,7 @@ def crop_study(
         body,
         tuple(boxes.values()),
         tuple(warnings),
+        study.masks.present,
     )
 
 
@@ -249,8 +252,11 @@ class _Windows:
         widths = self.stop - self.start
         total = array.take(self.start, axis)
         for more in range(1, int(widths.max())):
-            there = (widths > more).reshape([-1, 1] if axis == 0 else [1, -1])
-            total += array.take(np.minimum(self.start + more, self.stop - 1), axis) * there
+            there = widths > more
+            next_ones = array.take(np.minimum(self.start + more, self.stop - 1), axis)
+            if not there.all():
+                next_ones *= there.reshape([-1, 1] if axis == 0 else [1, -1])
+            total += next_ones
         return total
 
 

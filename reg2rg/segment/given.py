@@ -203,7 +203,8 @@ def _read(file: _MaskFile, series: DicomSeries | None) -> _Content:
             warnings.append(f"{file.path.name}: holds no mask")
         return replace(bit_field, sources=dict.fromkeys(bit_field.present, file.path.name)), False, warnings
     labels = read_labels(file.path)
-    lowest, highest = int(labels.array.min()), int(labels.array.max())
+    highest = int(labels.array.max())
+    lowest = 0 if labels.array.dtype.kind == "u" else int(labels.array.min())
     if lowest < 0 or highest >= _MAX_LABEL:
         raise InputError(f"{file.path}: expected a mask, found values from {lowest} to {highest}; is it the CT?")
     present = _labels_in(labels, highest)
@@ -213,8 +214,9 @@ def _read(file: _MaskFile, series: DicomSeries | None) -> _Content:
     if len(present) > 1:
         which = _sum_up([str(label) for label in present])
         warnings.append(f"{file.path.name}: all of its labels ({which}) are taken as {region or stem(file.path)}")
-    masks = PaintedLabels.of(labels, dict.fromkeys(range(1, highest + 1), file.structure))
-    return replace(masks, sources={region: file.path.name} if region else {}), False, warnings
+    bits = np.full(highest + 1, file.structure.bits, np.uint16)
+    bits[0] = 0
+    return PaintedLabels(labels, bits, {region: file.path.name} if region else {}), False, warnings
 
 
 def _labels_in(labels: LabelMap, highest: int) -> list[int]:

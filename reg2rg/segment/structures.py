@@ -136,7 +136,7 @@ class PaintedLabels:
 
     def add_to(self, array: UInt16[np.ndarray, "x y z"]) -> None:
         """Or-s the bits into an array on the same grid; only the box of the labels is looked at."""
-        if self.box is None:
+        if self.box is None or len(self.bits) < 2:
             return
         labels, target = self.map.array[self.box.slices], array[self.box.slices]
         is_one = bool((self.bits[1:] == self.bits[1]).all())
