@@ -68,6 +68,10 @@ class StudyStore(ABC):
             unpack = zstandard.ZstdDecompressor().decompress
             return {entry["name"]: _array(entry, unpack(file.read(entry["bytes"]))) for entry in header["arrays"]}
 
+    def is_current(self, index: int) -> bool:
+        """Whether the study's arrays are there, computed from what there is now."""
+        return self._is_current(self._indices[index])
+
     def fill(self, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> dict[str, str]:
         """Computes what is missing or out of date.
 
