@@ -124,9 +124,7 @@ def _read_ahead(
             yield file, pending.popleft().result
 
 
-def _add(
-    array: UInt16[np.ndarray, "x y z"] | None, masks: _Masks, grid: Grid
-) -> UInt16[np.ndarray, "x y z"]:
+def _add(array: UInt16[np.ndarray, "x y z"] | None, masks: _Masks, grid: Grid) -> UInt16[np.ndarray, "x y z"]:
     """Or-s the bits of masks, wherever their grid lies, into those on the CT's grid; None stands for no bits so far."""
     if isinstance(masks, PaintedLabels):
         labels = reorient(masks.map, grid.orientation)

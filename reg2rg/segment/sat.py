@@ -84,7 +84,9 @@ def place(masks: Placed, grid: Grid, path: Path) -> Placed:
         InputError: if they are of another size.
     """
     if masks.grid.size_xyz != grid.size_xyz:
-        raise InputError(f"{path}: expected {grid.size_xyz} voxels as the other masks have, found {masks.grid.size_xyz}")
+        raise InputError(
+            f"{path}: expected {grid.size_xyz} voxels as the other masks have, found {masks.grid.size_xyz}"
+        )
     return masks.moved(masks.array, grid.affine)
 
 
