@@ -126,6 +126,24 @@ def build_parser() -> argparse.ArgumentParser:
     phantom.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
     _add_talk(phantom)
 
+    prepare = verb("prepare", _prepare, "cut a dataset's crops once, for train and generate; resumable")
+    prepare.add_argument("dataset", type=Path, metavar="DATASET", help="folder holding dataset/, or a manifest CSV")
+    prepare.add_argument("--out", type=Path, required=True, metavar="CACHE", help="folder to fill; may be shared")
+    prepare.add_argument("--split", choices=("train", "valid"), default="train", help="(default: %(default)s)")
+    prepare.add_argument("--limit", type=int, help="only the first studies")
+    prepare.add_argument(
+        "--tokens", action="store_true", help="keep also what the model's frozen encoders make of the crops"
+    )
+    prepare.add_argument(
+        "--bf16",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="of the tokens: matrix products in bfloat16, as train does (default: yes)",
+    )
+    prepare.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    _add_model(prepare)
+    _add_talk(prepare)
+
     verb("train", _train, "train a model: stage vision or report; see docs/TRAINING.md")
 
     verb("serve", _serve, "take studies by DICOM and HTTP, report them, send results back; see docs/HOSPITAL.md")
@@ -136,6 +154,7 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("--split", choices=("train", "valid"), default="valid", help="(default: %(default)s)")
     generate.add_argument("--limit", type=int, help="only the first studies")
     generate.add_argument("--batch-size", type=int, default=8, help="studies decoded together (default: %(default)s)")
+    generate.add_argument("--cache", type=Path, help="crops as reg2rg prepare leaves them; what is missing is added")
     _add_model(generate)
     _add_generation(generate)
     _add_force(generate)
@@ -233,13 +252,13 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def _progress(args: argparse.Namespace, unit: str) -> Callable[[int, int], None] | None:
+def _progress(args: argparse.Namespace, unit: str, stage: str | None = None) -> Callable[[int, int], None] | None:
     """A progress bar as a callback (done, total), or None where nobody would see it."""
     if args.quiet or args.json or not sys.stderr.isatty():
         return None
     from tqdm import tqdm
 
-    bar = tqdm(unit=unit, leave=False)
+    bar = tqdm(desc=stage, unit=unit, leave=False)
 
     def show(done: int, total: int) -> None:
         bar.total = total
@@ -340,6 +359,37 @@ def _phantom(args: argparse.Namespace) -> None:
         print(f"{args.count} phantom studies ({args.split}, seed {args.seed}) are in {args.out / 'dataset'}.")
 
 
+def _prepare(args: argparse.Namespace) -> None:
+    from reg2rg.data.dataset import open_dataset
+    from reg2rg.data.prepare import prepare
+
+    device = "cpu"
+    if args.tokens:
+        from reg2rg.generate import find_device
+
+        device = str(find_device(args.device))
+    summary = prepare(
+        open_dataset(args.dataset, args.split),
+        args.out,
+        args.model,
+        tokens=args.tokens,
+        bf16=args.bf16,
+        device=device,
+        limit=args.limit,
+        workers=args.workers,
+        progress=lambda stage: _progress(args, "study", stage),
+    )
+    if args.json:
+        _print_json(summary)
+        return
+    for stage in ("crops", "tokens"):
+        if done := summary.get(stage):
+            size = f"{done['bytes'] / 2**20:.1f} MiB"
+            print(f"{stage}: {done['computed']} computed, {done['kept']} kept; {size} in {done['folder']}")
+    for key, problem in summary["left_out"].items():
+        print(f"left out: {key}: {problem}")
+
+
 def _train(args: argparse.Namespace) -> None:
     from reg2rg.train.config import config_parser, parse_config
 
@@ -380,6 +430,7 @@ def _generate(args: argparse.Namespace) -> None:
         limit=args.limit,
         force=args.force,
         progress=_progress(args, "study"),
+        cache=args.cache,
     )
     if args.json:
         _print_json(record)

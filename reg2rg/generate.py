@@ -16,9 +16,11 @@ import numpy as np
 import torch
 
 from reg2rg.abnormalities import ABNORMALITY_NAMES
+from reg2rg.data.crops import CropStore
 from reg2rg.data.dataset import Dataset
 from reg2rg.errors import InputError
 from reg2rg.files import sha256, staged_file, write_json
+from reg2rg.geometry import axis_bits, bits_box
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.model.sampling import Sampling
 from reg2rg.models import WEIGHTS_FILE, find_model, notice_of
@@ -120,18 +122,19 @@ class Reporter:
         settings = settings or GenerationSettings()
         seconds = dict(seconds or {})
         with _timed(seconds, "generate"):
-            seeds = [zlib.crc32(f"{settings.seed} {study.study_id}".encode()) for study in studies]
-            texts, complete = self._write(crops, settings, seeds, with_other)
+            texts, complete = self.write([study.study_id for study in studies], crops, settings, with_other)
         share = {stage: spent / len(studies) for stage, spent in seconds.items()}
         return [
             self._assemble(study, crop, text, [] if whole else [_CUT.format(settings.max_new_tokens)], share)
             for study, crop, text, whole in zip(studies, crops, texts, complete, strict=True)
         ]
 
-    def _write(
-        self, crops: Sequence[StudyCrops], settings: GenerationSettings, seeds: Sequence[int], with_other: bool
+    def write(
+        self, keys: Sequence[str], crops: Sequence[StudyCrops], settings: GenerationSettings, with_other: bool = False
     ) -> tuple[list[str], list[bool]]:
+        """The text of each study's report, and whether it came to its end."""
         prompts = [self.processor.prompt_ids(len(crop.regions), with_other) for crop in crops]
+        seeds = [zlib.crc32(f"{settings.seed} {key}".encode()) for key in keys]
         with torch.inference_mode():
             features = self.model.encode(
                 images=self._tensor([crop.image for crop in crops]),
@@ -224,12 +227,24 @@ def generate_dataset(
     limit: int | None = None,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    cache: Path | None = None,
 ) -> dict[str, Any]:
     """Writes the reports of a dataset into a CSV of `COLUMNS`, and a run record beside it.
 
     Finished studies are kept in ``OUT.partial`` until all are done, so that an interrupted run goes on where it
     stopped. A study that cannot be reported is named in the record; its row has an empty prediction, which counts as
     missed.
+
+    Args:
+        dataset: whose studies.
+        reporter: who reports them.
+        out: the CSV to write.
+        settings: how text is generated.
+        batch_size: studies decoded together.
+        limit: only the first studies.
+        force: replace what is there.
+        progress: called with (studies done, count).
+        cache: folder of crops, as `reg2rg prepare` leaves it; what it lacks is computed and put there.
 
     Returns:
         The run record.
@@ -250,6 +265,9 @@ def generate_dataset(
     if force:
         partial.unlink(missing_ok=True)
     rows = _read_partial(partial, identity)
+    see: Callable[[int], StudyCrops] = lambda index: reporter.processor.crop(dataset[index])  # noqa: E731
+    if cache is not None:
+        see = CropStore(dataset, cache, reporter.model.config).__getitem__
     started = time.perf_counter()
     with partial.open("a", encoding="utf-8") as file:
         if not rows and file.tell() == 0:
@@ -258,7 +276,7 @@ def generate_dataset(
         if progress:
             progress(count - len(pending), count)
         for start in range(0, len(pending), batch_size):
-            for row in _report_rows(dataset, pending[start : start + batch_size], reporter, settings):
+            for row in _report_rows(dataset, see, pending[start : start + batch_size], reporter, settings):
                 rows[row["AccNum"]] = row
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
             file.flush()
@@ -298,9 +316,10 @@ def find_device(name: str) -> torch.device:
 
 def region_box_mm(masks: RegionMasks, name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Opposite corners of the box around a region, in mm, RAS+, from the outer faces of its voxels."""
-    mask = masks.mask(name)
-    hits = [np.flatnonzero(np.any(mask, axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-    edges = [(hit[0] - 0.5, hit[-1] + 0.5) for hit in hits]
+    box = bits_box(axis_bits(masks.array), get_region(name).bit)
+    if box is None:
+        raise ValueError(f"{name} has no voxel, and so no box")
+    edges = [(start - 0.5, stop - 0.5) for start, stop in zip(box.start_xyz, box.stop_xyz, strict=True)]
     corners = np.array(np.meshgrid(*edges, indexing="ij")).reshape(3, -1)
     places = masks.affine[:3, :3] @ corners + masks.affine[:3, 3:]
     low, high = places.min(axis=1), places.max(axis=1)
@@ -322,26 +341,30 @@ def _departures(parsed: ParsedReport, num_regions: int) -> Iterator[str]:
 
 
 def _report_rows(
-    dataset: Dataset, indices: list[int], reporter: Reporter, settings: GenerationSettings
+    dataset: Dataset,
+    see: Callable[[int], StudyCrops],
+    indices: list[int],
+    reporter: Reporter,
+    settings: GenerationSettings,
 ) -> Iterator[dict[str, str]]:
-    studies: list[Study] = []
-    crops: list[StudyCrops] = []
+    crops: dict[int, StudyCrops] = {}
     problems: dict[int, str] = {}
     for index in indices:
         try:
-            study = dataset[index]
-            crops.append(reporter.processor.crop(study))
-            studies.append(study)
+            crops[index] = see(index)
         except InputError as error:
             problems[index] = str(error)
-    reports = reporter.report_crops(studies, crops, settings, dataset.has_other_report) if studies else []
-    for study, report in zip(studies, reports, strict=True):
-        reference = [(region.name, study.reference.get(region.name, "")) for region in report.regions]
+    with_other = dataset.has_other_report
+    keys = [dataset.keys[index] for index in crops]
+    texts = reporter.write(keys, list(crops.values()), settings, with_other)[0] if crops else []
+    for (index, crop), text in zip(crops.items(), texts, strict=True):
+        reference = dataset.reference(index, crop.with_mask)
+        asked = [(name, reference.get(name, "")) for name in crop.regions]
         yield {
-            "AccNum": study.study_id,
-            "Question": reporter.processor.prompt(len(report.regions), dataset.has_other_report),
-            "GT_combined_report": build_target(reference, study.other_reference),
-            "Pred_combined_report": report.generated,
+            "AccNum": dataset.keys[index],
+            "Question": reporter.processor.prompt(len(asked), with_other),
+            "GT_combined_report": build_target(asked, dataset.other_reference(index, crop.with_mask)),
+            "Pred_combined_report": text,
         }
     for index, problem in problems.items():
         yield {

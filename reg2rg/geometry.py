@@ -7,18 +7,20 @@ voxel stays where it is in millimetres.
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Integer, Shaped
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from scipy.ndimage import affine_transform
 
+from reg2rg.nifti import LabelMap
 from reg2rg.volume import Box, Grid, RegionMasks, Volume
 
 Gridded = TypeVar("Gridded", Volume, RegionMasks)
+Turnable = TypeVar("Turnable", Volume, RegionMasks, LabelMap)
 
 CANONICAL = "RAS"
 
 
-def reorient(image: Gridded, orientation: str = CANONICAL) -> Gridded:
+def reorient(image: Turnable, orientation: str = CANONICAL) -> Turnable:
     """Permutes and flips the axes until they grow towards `orientation`; no voxel is interpolated.
 
     An oblique grid keeps its rotation: the axes nearest to the asked ones are taken. The inverse is
@@ -43,11 +45,44 @@ def mask_box(mask: Bool[np.ndarray, "x y z"]) -> Box | None:
     >>> mask_box(mask)
     Box(start_xyz=(1, 2, 0), stop_xyz=(3, 3, 1))
     """
-    in_xy = np.any(mask, axis=2)
-    x, y, z = (np.flatnonzero(hit) for hit in (in_xy.any(axis=1), in_xy.any(axis=0), np.any(mask, axis=(0, 1))))
-    if x.size == 0:
+    return bits_box(axis_bits(mask.view(np.uint8)))
+
+
+AxisBits = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""For each position along x, y and z the bits that any voxel there has."""
+
+
+def axis_bits(bits: Integer[np.ndarray, "x y z"]) -> AxisBits:
+    """Or-s the bits of all voxels along two axes at a time, in the order in which they lie in memory."""
+    slowest, *others = memory_axes(bits)
+    found = {slowest: np.bitwise_or.reduce(bits, axis=tuple(others))}
+    plane = np.bitwise_or.reduce(bits, axis=slowest, keepdims=True)
+    for axis, other in (others, others[::-1]):
+        found[axis] = np.bitwise_or.reduce(plane, axis=(slowest, other))
+    return found[0], found[1], found[2]
+
+
+def bits_box(bits: AxisBits, bit: int = ~0) -> Box | None:
+    """The smallest box around the voxels that have a bit (or any bit), or None if there are none.
+
+    >>> bits_box(axis_bits(np.array([[[1, 2, 3, 4]]])), 2)
+    Box(start_xyz=(0, 0, 1), stop_xyz=(1, 1, 3))
+    """
+    hits = [np.flatnonzero(along if bit == ~0 else along & along.dtype.type(bit)) for along in bits]
+    if hits[0].size == 0:
         return None
-    return Box((int(x[0]), int(y[0]), int(z[0])), (int(x[-1]) + 1, int(y[-1]) + 1, int(z[-1]) + 1))
+    x, y, z = ((int(hit[0]), int(hit[-1]) + 1) for hit in hits)
+    return Box((x[0], y[0], z[0]), (x[1], y[1], z[1]))
+
+
+def memory_axes(array: Shaped[np.ndarray, "x y z"]) -> tuple[int, int, int]:
+    """The axes from the one along which neighbours lie farthest apart in memory to the one along which they touch.
+
+    >>> memory_axes(np.empty((2, 3, 4))), memory_axes(np.empty((2, 3, 4), order="F"))
+    ((0, 1, 2), (2, 1, 0))
+    """
+    first, second, third = sorted(range(3), key=lambda axis: -abs(array.strides[axis]))
+    return first, second, third
 
 
 def crop(image: Gridded, box: Box) -> Gridded:
@@ -102,17 +137,18 @@ def resample(image: Gridded, grid: Grid, outside: float = 0) -> Gridded:
         return image.moved(image.array, grid.affine)
     to_source = np.linalg.solve(image.affine, grid.affine)
     is_mask = isinstance(image, RegionMasks)
-    source: Shaped[np.ndarray, "x y z"] = image.array if is_mask else image.array.astype(np.float32, copy=False)
-    matrix, offset = to_source[:3, :3], to_source[:3, 3]
+    axes = memory_axes(image.array)
+    matrix, offset = to_source[np.ix_(axes, axes)], to_source[axes, 3]
     if np.allclose(matrix, np.diag(np.diag(matrix)), atol=1e-6):
         matrix = np.diag(matrix)  # scipy then works axis by axis
     array = affine_transform(
-        source,
+        image.array.transpose(axes),
         matrix,
         offset,
-        output_shape=grid.size_xyz,
+        output_shape=tuple(grid.size_xyz[axis] for axis in axes),
+        output=np.uint16 if is_mask else np.float32,  # scipy reads whole numbers as they are: no copy in float
         order=0 if is_mask else 1,
         mode="grid-constant",
         cval=outside,
-    )
+    ).transpose(np.argsort(axes))
     return image.moved(array, grid.affine)

@@ -8,15 +8,17 @@ The published recipe (Chen et al., IEEE TMI 2025, section III-B, local feature d
 3. mask of a region: cut with the *image's* box, resized by the same averaging, never thresholded.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-from jaxtyping import Float, Float32, Shaped, UInt16
+from jaxtyping import Float, Float32, Integer, Shaped, UInt8, UInt16
 
 from reg2rg.errors import InputError
-from reg2rg.geometry import resample, spaced_grid
+from reg2rg.geometry import AxisBits, axis_bits, bits_box, memory_axes, resample, spaced_grid
 from reg2rg.intensity import AIR_HU, MODEL_WINDOW, OUTSIDE_HU, HUWindow
-from reg2rg.regions import REGIONS
+from reg2rg.regions import REGIONS, Region, get_region
 from reg2rg.volume import Box, Study
 
 
@@ -32,6 +34,7 @@ class StudyCrops:
         image_box: the voxels of the study that the image and the masks show.
         boxes: the voxels of the study that each texture shows.
         warnings: which regions with a mask could not be encoded, and why.
+        with_mask: all regions with a mask, encoded or not.
     """
 
     image: Float32[np.ndarray, "x y z"]
@@ -41,6 +44,7 @@ class StudyCrops:
     image_box: Box
     boxes: tuple[Box, ...]
     warnings: tuple[str, ...] = ()
+    with_mask: tuple[str, ...] = ()
 
     def ordered(self, regions: tuple[str, ...]) -> "StudyCrops":
         """The same crops with the regions in another order (the order of the prompt)."""
@@ -71,30 +75,59 @@ def crop_study(
     Raises:
         InputError: if nothing in the volume is above air, or no region is left to encode.
     """
-    hu = study.volume.array
-    # One pass finds the boxes of all regions: or-ing the bits along two axes leaves each axis' extent per region.
-    tissue_bits = np.where(hu > AIR_HU, study.masks.array | _TISSUE, np.uint16(0))
-    extents = _axis_bits(tissue_bits)
-    body = _box(extents, _TISSUE)
+    hu, bits = study.volume.array, study.masks.array
+    tissue = _tissue_bits(hu, bits)
+    body = bits_box(tissue, _TISSUE)
     if body is None:
         raise InputError(f"{study.study_id}: expected a CT in HU, but no voxel is above air ({AIR_HU} HU)")
-    regions, textures, masks, boxes, warnings = [], [], [], [], []
-    for name in study.masks.present:
-        bit = np.uint16(next(region.bit for region in REGIONS if region.name == name))
-        box = _box(extents, bit)
-        if box is None:
-            warnings.append(f"{name}: every voxel of its mask is air ({AIR_HU} HU or below); the region is left out")
-            continue
-        inside = (study.masks.array[box.slices] & bit) != 0
-        texture = np.where(inside, hu[box.slices], np.float32(outside_hu)).astype(np.float32, copy=False)
-        regions.append(name)
-        boxes.append(box)
-        textures.append(window.scale(area_resize(texture, size_xyz)))
-        masks.append(area_resize((study.masks.array[body.slices] & bit) != 0, size_xyz))
-    if not regions:
+    boxes, warnings = {}, []
+    for region in (get_region(name) for name in study.masks.present):
+        if (box := bits_box(tissue, region.bit)) is not None:
+            boxes[region] = box
+        else:
+            air = f"every voxel of its mask is air ({AIR_HU} HU or below)"
+            warnings.append(f"{region.name}: {air}; the region is left out")
+    if not boxes:
         raise InputError(f"{study.study_id}: no region to report on: every mask is empty or holds only air")
-    image = window.scale(area_resize(hu[body.slices], size_xyz))
-    return StudyCrops(image, tuple(regions), np.stack(textures), np.stack(masks), body, tuple(boxes), tuple(warnings))
+    # Crops lie in memory as the CT does, so that no voxel is moved to another order; `back` gives the axes x y z.
+    axes = memory_axes(hu)
+    back = np.argsort(axes)
+    hu, bits = hu.transpose(axes), bits.transpose(axes)
+    size = tuple(size_xyz[axis] for axis in axes)
+    image = np.empty(size, np.float32)
+    textures = np.empty((len(boxes), *size), np.float32)
+    masks = np.zeros((len(boxes), *size), np.float32)
+    whole = _in_order(body, axes)
+    _average(hu[whole].__getitem__, _all_windows(hu[whole].shape, size), image, window)
+    mask_bits = axis_bits(study.masks.array)
+    outside = _of_type(hu.dtype, outside_hu)
+    for row, (region, box) in enumerate(boxes.items()):
+        part = _in_order(box, axes)
+        inside = _Inside(bits[part], region)
+        texture = partial(_where, inside, hu[part], outside)
+        _average(texture, _all_windows(hu[part].shape, size), textures[row], window)
+        mask_box = bits_box(mask_bits, region.bit)
+        assert mask_box is not None
+        seen = tuple(
+            slice(max(mine.start, image.start), min(mine.stop, image.stop))
+            for mine, image in zip(_in_order(mask_box, axes), whole, strict=True)
+        )
+        windows = [
+            _Windows.between(there.stop - there.start, outputs, here.start - there.start, here.stop - there.start)
+            for there, here, outputs in zip(whole, seen, size, strict=True)
+        ]
+        _average(_Inside(bits[seen], region), windows, masks[row])
+    by_region = (0, *(back + 1))
+    return StudyCrops(
+        image.transpose(back),
+        tuple(region.name for region in boxes),
+        textures.transpose(by_region),
+        masks.transpose(by_region),
+        body,
+        tuple(boxes.values()),
+        tuple(warnings),
+        study.masks.present,
+    )
 
 
 def area_resize(
@@ -108,12 +141,14 @@ def area_resize(
     >>> area_resize(np.arange(4.0).reshape(4, 1, 1), (2, 1, 2)).ravel().tolist()
     [0.5, 0.5, 2.5, 2.5]
     """
-    resized = array.astype(np.float32, copy=False)
-    for axis in sorted(range(3), key=lambda axis: size_xyz[axis] / array.shape[axis]):  # shrink first, grow last
-        if size_xyz[axis] != array.shape[axis]:
-            weights = _averaging_weights(array.shape[axis], size_xyz[axis])
-            resized = np.moveaxis(np.tensordot(weights, resized, axes=(1, axis)), 0, axis)
-    return np.ascontiguousarray(resized)
+    axes = memory_axes(array)
+    ordered = array.transpose(axes)
+    if array.dtype == bool:
+        ordered = ordered.view(np.uint8)
+    size = tuple(size_xyz[axis] for axis in axes)
+    resized = np.empty(size, np.float32)
+    _average(ordered.__getitem__, _all_windows(ordered.shape, size), resized)
+    return resized.transpose(np.argsort(axes))
 
 
 def to_spacing(study: Study, spacing_mm: tuple[float, float, float] | None) -> Study:
@@ -131,27 +166,124 @@ def to_spacing(study: Study, spacing_mm: tuple[float, float, float] | None) -> S
     )
 
 
-_TISSUE = np.uint16(1 << len(REGIONS))  # a spare bit: above air, whatever the region
+_TISSUE = 1 << len(REGIONS)  # a spare bit: above air, whatever the region
+_SLAB_VOXELS = 2**20  # looked at together: few enough for the processor's cache
+
+_Slabs = Callable[[slice], np.ndarray]
+"""Gives some of the slices of a block, along its first axis."""
 
 
-def _axis_bits(bits: UInt16[np.ndarray, "x y z"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    in_xy = np.bitwise_or.reduce(bits, axis=2)
-    in_yz = np.bitwise_or.reduce(bits, axis=0)
-    return np.bitwise_or.reduce(in_xy, axis=1), np.bitwise_or.reduce(in_xy, axis=0), np.bitwise_or.reduce(in_yz, axis=0)
+def _tissue_bits(hu: Shaped[np.ndarray, "x y z"], bits: UInt16[np.ndarray, "x y z"]) -> AxisBits:
+    """For each position along each axis the regions that are there and not air; `_TISSUE` where anything is."""
+    axes = memory_axes(hu)
+    hu, bits = hu.transpose(axes), bits.transpose(axes)
+    along_first = np.empty(hu.shape[0], np.uint16)
+    plane = np.zeros(hu.shape[1:], np.uint16)
+    step = max(1, _SLAB_VOXELS // plane.size)
+    for start in range(0, hu.shape[0], step):
+        slab = slice(start, start + step)
+        found = (bits[slab] | np.uint16(_TISSUE)) * (hu[slab] > AIR_HU)
+        along_first[slab] = np.bitwise_or.reduce(found, axis=(1, 2))
+        plane |= np.bitwise_or.reduce(found, axis=0)
+    along = (along_first, np.bitwise_or.reduce(plane, axis=1), np.bitwise_or.reduce(plane, axis=0))
+    x, y, z = (along[axes.index(axis)] for axis in range(3))
+    return x, y, z
 
 
-def _box(extents: tuple[np.ndarray, np.ndarray, np.ndarray], bit: np.uint16) -> Box | None:
-    hits = [np.flatnonzero(extent & bit) for extent in extents]
-    if hits[0].size == 0:
-        return None
-    x, y, z = ((int(hit[0]), int(hit[-1]) + 1) for hit in hits)
-    return Box((x[0], y[0], z[0]), (x[1], y[1], z[1]))
+def _in_order(box: Box, axes: tuple[int, int, int]) -> tuple[slice, ...]:
+    """A box as an index into an array whose axes have been brought into another order."""
+    return tuple(box.slices[axis] for axis in axes)
 
 
-def _averaging_weights(inputs: int, outputs: int) -> Float32[np.ndarray, "outputs inputs"]:
-    index = np.arange(outputs)
-    start = index * inputs // outputs
-    stop = -(-(index + 1) * inputs // outputs)
-    column = np.arange(inputs)
-    covered = (column >= start[:, None]) & (column < stop[:, None])
-    return (covered / (stop - start)[:, None]).astype(np.float32)
+class _Inside:
+    """Slices of a block of the bit field as 0 and 1: outside and inside of a region."""
+
+    def __init__(self, bits: UInt16[np.ndarray, "a b c"], region: Region) -> None:
+        self._bits, self._bit = bits, np.uint16(region.bit)
+
+    def __call__(self, slab: slice) -> UInt8[np.ndarray, "some b c"]:
+        return ((self._bits[slab] & self._bit) != 0).view(np.uint8)
+
+
+def _where(
+    inside: _Inside, hu: Shaped[np.ndarray, "a b c"], outside: np.generic, slab: slice
+) -> Shaped[np.ndarray, "some b c"]:
+    return np.where(inside(slab).view(bool), hu[slab], outside)
+
+
+def _of_type(dtype: np.dtype, value: float) -> np.generic:
+    """The value in the array's own type where that holds it, so that nothing is converted."""
+    limits = np.iinfo(dtype) if dtype.kind == "i" else None
+    fits = limits is not None and float(value).is_integer() and limits.min <= value <= limits.max
+    return dtype.type(value) if fits else np.float32(value)
+
+
+@dataclass(frozen=True, eq=False)
+class _Windows:
+    """Which inputs along an axis each output averages.
+
+    Attributes:
+        first: the first output that sees anything.
+        start, stop: the inputs that are summed, counted from the first that there is.
+        width: over how many inputs the average is taken; those that are not there count as 0.
+    """
+
+    first: int
+    start: Integer[np.ndarray, " output"]
+    stop: Integer[np.ndarray, " output"]
+    width: Integer[np.ndarray, " output"]
+
+    @classmethod
+    def between(cls, inputs: int, outputs: int, first: int, last: int) -> "_Windows":
+        """Of an axis on which only the inputs from `first` to `last` - 1 are there."""
+        index = np.arange(outputs)
+        start, stop = index * inputs // outputs, -(-(index + 1) * inputs // outputs)
+        sees = np.flatnonzero((start < last) & (stop > first))
+        start, stop = start[sees], stop[sees]
+        return cls(int(sees[0]), np.maximum(start, first) - first, np.minimum(stop, last) - first, stop - start)
+
+    @property
+    def outputs(self) -> slice:
+        """The outputs that see anything."""
+        return slice(self.first, self.first + len(self.start))
+
+    def sum(self, array: Shaped[np.ndarray, "a b"], axis: int) -> Shaped[np.ndarray, "new_a new_b"]:
+        """The sums of the inputs along one axis."""
+        widths = self.stop - self.start
+        total = array.take(self.start, axis)
+        for more in range(1, int(widths.max())):
+            there = widths > more
+            next_ones = array.take(np.minimum(self.start + more, self.stop - 1), axis)
+            if not there.all():
+                next_ones *= there.reshape([-1, 1] if axis == 0 else [1, -1])
+            total += next_ones
+        return total
+
+
+def _all_windows(inputs: tuple[int, ...], outputs: tuple[int, ...]) -> list[_Windows]:
+    return [_Windows.between(n, m, 0, n) for n, m in zip(inputs, outputs, strict=True)]
+
+
+def _average(
+    slabs: _Slabs, windows: Sequence[_Windows], out: Float32[np.ndarray, "a b c"], window: HUWindow | None = None
+) -> None:
+    """Averages a block, one slice of the result after another, and puts the result into `out`, windowed.
+
+    All sums are of whole numbers as long as the inputs are, and so exact: they are divided once, at the end.
+    """
+    first, second, third = windows
+    area = np.outer(second.width, third.width).astype(np.float32)
+    largest = int(first.width.max()) * int(area.max())
+    place = (second.outputs, third.outputs)
+    before: tuple[int, int, int] | None = None
+    for index, now in enumerate(zip(first.start.tolist(), first.stop.tolist(), first.width.tolist(), strict=True)):
+        row = first.first + index
+        if now == before:
+            out[row][place] = out[row - 1][place]
+            continue
+        slab = slabs(slice(now[0], now[1]))
+        few = slab.dtype == np.uint8 and largest <= np.iinfo(np.uint8).max
+        total = slab.sum(axis=0, dtype=np.uint8 if few else np.float32)
+        mean = third.sum(second.sum(total, 0), 1) / (area * now[2])
+        out[row][place] = mean if window is None else window.scale(mean)
+        before = now

@@ -6,6 +6,7 @@ array gives back a new record whose affine has moved with it.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -153,9 +154,9 @@ class RegionMasks:
         """
         if not masks:
             raise ValueError("at least one mask is needed to know the grid")
-        array = np.zeros(next(iter(masks.values())).shape, np.uint16)
+        array = np.zeros_like(next(iter(masks.values())), np.uint16)
         for name, mask in masks.items():
-            array[mask] |= np.uint16(get_region(name).bit)
+            np.bitwise_or(array, np.uint16(get_region(name).bit), out=array, where=mask)
         return cls(array, affine, sources or {})
 
     @property
@@ -163,11 +164,15 @@ class RegionMasks:
         """Where the voxels lie."""
         return Grid(self.array.shape, self.affine)
 
-    @property
+    @cached_property
+    def any_bits(self) -> int:
+        """The bits that at least one voxel has."""
+        return int(np.bitwise_or.reduce(self.array, axis=None))
+
+    @cached_property
     def present(self) -> tuple[str, ...]:
         """Names of the regions that have at least one voxel, in the order of the ten."""
-        bits = int(np.bitwise_or.reduce(self.array, axis=None)) if self.array.size else 0
-        return tuple(region.name for region in REGIONS if bits & region.bit)
+        return tuple(region.name for region in REGIONS if self.any_bits & region.bit)
 
     def mask(self, name: str) -> Bool[np.ndarray, "x y z"]:
         """The boolean mask of one region."""

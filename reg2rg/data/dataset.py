@@ -1,5 +1,6 @@
 """A dataset: studies by number, read when asked for, from whatever layout is on disk."""
 
+import hashlib
 import logging
 from pathlib import Path
 from typing import Literal
@@ -32,7 +33,7 @@ class Dataset:
 
     Attributes:
         keys: what each study is called; its Study has the same as `study_id`.
-        split: as given.
+        split, axes: as given.
         inventory: what was found and what was not.
         has_other_report: texts of regions without a mask are references too, in an other report (CTRG).
     """
@@ -43,7 +44,7 @@ class Dataset:
         self.inventory: Inventory = listing.inventory
         self.has_other_report = listing.has_other_report
         self._studies = listing.studies
-        self._axes = axes
+        self.axes: Axes = axes
 
     def __len__(self) -> int:
         return len(self._studies)
@@ -56,7 +57,7 @@ class Dataset:
         """
         files = self._studies[index]
         native = read_volume(files.volume)
-        volume = native if self._axes == "stored" else reorient(native)
+        volume = native if self.axes == "stored" else reorient(native)
         try:
             segmentation = read_masks(files.masks, volume.grid)
         except InputError as error:
@@ -73,15 +74,36 @@ class Dataset:
             warnings=segmentation.warnings,
         )
 
-    def reference(self, index: int) -> dict[str, str]:
-        """Region texts of one study, in the order of the ten, without reading its voxels."""
+    def fingerprint(self, index: int) -> str:
+        """The sizes and times of a study's files, in a few letters: when one of them changes, so does this."""
         files = self._studies[index]
-        return self._reference(files, REGION_NAMES if files.regions is None else files.regions)
+        paths = [files.volume]
+        for mask in files.masks:
+            path = Path(mask)
+            if not path.exists():  # REGION=FILE
+                path = Path(mask.partition("=")[2])
+            paths += sorted(path.rglob("*")) if path.is_dir() else [path]
+        facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.is_file()]
+        regions = [mask.partition("=")[0] for mask in files.masks if not Path(mask).exists()]
+        return hashlib.sha256(repr((facts, regions)).encode()).hexdigest()[:16]
 
-    def other_reference(self, index: int) -> dict[str, str]:
+    def reference(self, index: int, with_mask: tuple[str, ...] | None = None) -> dict[str, str]:
+        """Region texts of one study, in the order of the ten, without reading its voxels.
+
+        Args:
+            index: which study.
+            with_mask: the regions whose mask has a voxel, where that is known (`StudyCrops.with_mask`).
+        """
+        files = self._studies[index]
+        return self._reference(files, self._with_mask(files) if with_mask is None else with_mask)
+
+    def other_reference(self, index: int, with_mask: tuple[str, ...] | None = None) -> dict[str, str]:
         """The other report of one study, title to text; a mask that proves empty when read adds to it."""
         files = self._studies[index]
-        return self._other_reference(files, REGION_NAMES if files.regions is None else files.regions)
+        return self._other_reference(files, self._with_mask(files) if with_mask is None else with_mask)
+
+    def _with_mask(self, files: StudyFiles) -> tuple[str, ...]:
+        return REGION_NAMES if files.regions is None else files.regions
 
     def _reference(self, files: StudyFiles, with_mask: tuple[str, ...]) -> dict[str, str]:
         named = with_mask if self.has_other_report else REGION_NAMES

@@ -1,8 +1,13 @@
-"""Arrays of each study of a dataset, computed once and kept on disk, one compressed file per study."""
+"""Arrays of each study of a dataset, computed once and kept on disk, one compressed file per study.
+
+A file begins with one line of JSON: what its content was computed from (a fingerprint), and each array's type, shape
+and length; the arrays follow, each as a zstd frame in the order in which it lay in memory.
+"""
 
 import hashlib
-import io
 import json
+import math
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,9 +21,12 @@ from reg2rg.files import staged_file
 from reg2rg.nifti import stem
 from reg2rg.workers import worker_pool
 
+_ENDING = ".arrays"
+_MAX_HEADER = 2**16
+
 
 class StudyStore(ABC):
-    """What is kept of each study: named arrays in ``KEY.npz.zst`` of a folder, written complete or not at all.
+    """What is kept of each study: named arrays in ``KEY.arrays`` of a folder, written complete or not at all.
 
     Args:
         folder: where the files go.
@@ -34,6 +42,10 @@ class StudyStore(ABC):
     def _compute(self, number: int) -> dict[str, np.ndarray]:
         """The arrays of the study with this place among all keys; InputError if it has none."""
 
+    def _source(self, number: int) -> str:
+        """What the arrays of that study are computed from, in a few letters; when it changes, so do the arrays."""
+        return ""
+
     def __len__(self) -> int:
         return len(self._indices)
 
@@ -42,19 +54,36 @@ class StudyStore(ABC):
         """Study ids, in the order of the items."""
         return [self._all_keys[number] for number in self._indices]
 
+    def fingerprint(self, index: int) -> str:
+        """What the study's arrays are computed from."""
+        return self._source(self._indices[index])
+
     def arrays(self, index: int) -> dict[str, np.ndarray]:
-        """The study's arrays, read from the folder or computed and put there."""
+        """The study's arrays, read from the folder or computed and put there. They cannot be written to."""
         number = self._indices[index]
-        path = self._path(number)
-        if not path.is_file():
+        if not self._is_current(number):
             self._put(number)
-        packed = zstandard.ZstdDecompressor().decompress(path.read_bytes())
-        with np.load(io.BytesIO(packed), allow_pickle=False) as stored:
-            return dict(stored)
+        with self._path(number).open("rb") as file:
+            header = json.loads(file.readline(_MAX_HEADER))
+            unpack = zstandard.ZstdDecompressor().decompress
+            return {entry["name"]: _array(entry, unpack(file.read(entry["bytes"]))) for entry in header["arrays"]}
+
+    def is_current(self, index: int) -> bool:
+        """Whether the study's arrays are there, computed from what there is now."""
+        return self._is_current(self._indices[index])
 
     def fill(self, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> dict[str, str]:
-        """Computes what is missing; studies that have no arrays leave the store and are returned with the reason."""
-        pending = [number for number in self._indices if not self._path(number).is_file()]
+        """Computes what is missing or out of date.
+
+        Studies that have no arrays leave the store.
+
+        Returns:
+            Why each of them has none, by key.
+
+        Raises:
+            InputError: if the disk has no room for what is missing, as the first study's file foretells.
+        """
+        pending = [number for number in self._indices if not self._is_current(number)]
         present = len(self) - len(pending)
         if progress:
             progress(present, len(self))
@@ -67,12 +96,34 @@ class StudyStore(ABC):
         self._indices = [number for number in self._indices if number not in problems]
         return {self._all_keys[number]: problem for number, problem in problems.items()}
 
+    @property
+    def bytes_on_disk(self) -> int:
+        """Of all files that are there."""
+        paths = (self._path(number) for number in self._indices)
+        return sum(path.stat().st_size for path in paths if path.is_file())
+
     def _filled(self, pending: list[int], workers: int) -> Iterator[tuple[int, str]]:
+        while pending:  # one study foretells the others
+            first, pending = pending[0], pending[1:]
+            problem = self._try(first)
+            yield first, problem
+            if not problem:
+                self._check_room(self._path(first).stat().st_size, len(pending))
+                break
         if workers <= 1 or len(pending) < 2:
             yield from zip(pending, map(self._try, pending), strict=True)
         else:
+            few = max(1, min(16, len(pending) // (8 * workers)))
             with worker_pool(workers) as pool:
-                yield from zip(pending, pool.map(self._try, pending, chunksize=16), strict=True)
+                yield from zip(pending, pool.map(self._try, pending, chunksize=few), strict=True)
+
+    def _check_room(self, size: int, count: int) -> None:
+        free = shutil.disk_usage(self.folder).free
+        if size * count > free:
+            raise InputError(
+                f"{self.folder}: {count} more studies need about {size * count / 2**30:.1f} GiB, and "
+                f"{free / 2**30:.1f} GiB are free; make room, or choose another folder"
+            )
 
     def _try(self, number: int) -> str:
         try:
@@ -82,17 +133,39 @@ class StudyStore(ABC):
         return ""
 
     def _put(self, number: int) -> None:
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **self._compute(number))
+        source = self._source(number)  # before anything is read: a file that changes meanwhile is read again
+        arrays = self._compute(number)
         path = self._path(number)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with staged_file(path) as staging:
-            staging.write_bytes(zstandard.ZstdCompressor(level=1).compress(buffer.getvalue()))
+        pack = zstandard.ZstdCompressor(level=1).compress
+        entries, frames = [], []
+        for name, array in arrays.items():
+            axes = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+            ordered = array.transpose(axes)
+            frames.append(pack(ordered.tobytes()))
+            described = {"dtype": array.dtype.str, "shape": ordered.shape, "axes": axes}
+            entries.append({"name": name, **described, "bytes": len(frames[-1])})
+        header = json.dumps({"source": source, "arrays": entries})
+        with staged_file(path) as staging, staging.open("wb") as file:
+            file.writelines([header.encode(), b"\n", *frames])
+
+    def _is_current(self, number: int) -> bool:
+        """Whether the study's file is there, and of the same source."""
+        try:
+            with self._path(number).open("rb") as file:
+                return bool(json.loads(file.readline(_MAX_HEADER))["source"] == self._source(number))
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def _path(self, number: int) -> Path:
-        return self.folder / f"{stem(Path(self._all_keys[number]))}.npz.zst"
+        return self.folder / f"{stem(Path(self._all_keys[number]))}{_ENDING}"
 
 
 def digest_of(settings: dict[str, Any]) -> str:
     """A short name for settings: other settings, another name."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _array(entry: dict[str, Any], content: bytes) -> np.ndarray:
+    array = np.frombuffer(content, entry["dtype"], math.prod(entry["shape"])).reshape(entry["shape"])
+    return array.transpose(np.argsort(entry["axes"])) if array.ndim else array

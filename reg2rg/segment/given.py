@@ -7,24 +7,26 @@ TotalSegmentator's task ``total``. Segments of a DICOM segmentation are known by
 called.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt16
 
 from reg2rg.dicom.files import is_dicom
 from reg2rg.dicom.identity import identify
 from reg2rg.errors import InputError
-from reg2rg.geometry import reorient, resample
+from reg2rg.geometry import axis_bits, bits_box, reorient, resample
 from reg2rg.nifti import LabelMap, is_nifti, read_labels, read_region_masks, stem
 from reg2rg.regions import REGIONS, find_region, get_region
 from reg2rg.segment import sat
 from reg2rg.segment.segmentation import Segmentation
-from reg2rg.segment.structures import Structure, complete, find_structure, paint, total_names
+from reg2rg.segment.structures import PaintedLabels, Structure, complete, find_structure, total_names
 from reg2rg.volume import DicomSeries, Grid, RegionMasks, Volume
 
 if TYPE_CHECKING:
@@ -33,7 +35,15 @@ if TYPE_CHECKING:
 MaskArgument = str | Path | tuple[str, str | Path]
 """A folder, a multi-label file, ``"REGION=FILE"``, or the same as a pair (region, file)."""
 
+_Masks = PaintedLabels | RegionMasks
+_Content = tuple[_Masks, bool, list[str]]
+"""A file's masks and landmarks on its own grid; whether it is a label map, which may hold parts of a region; remarks.
+
+The keys of `sources` are the regions the file speaks of.
+"""
+
 _MAX_LABEL = 2**16
+_READERS = 2  # files read at once, and held in memory at most
 _LISTED = 8  # names in a warning, before "and N more"
 _DERIVED = "derived from other masks"
 
@@ -60,15 +70,16 @@ def read_masks(
         InputError: if a path or region does not exist, a folder holds no region, a region is given twice, a file is
             no mask or lies elsewhere than the CT, or no voxel of any mask lies inside the CT.
     """
-    array = np.zeros(grid.size_xyz, np.uint16)
+    array: UInt16[np.ndarray, "x y z"] | None = None
     files: dict[str, list[str]] = {}  # region -> names of its files
     origins: dict[str, int | None] = {}  # region -> position of the argument that gave it; None: a label map, as parts
     anywhere = 0  # bits of regions with a voxel, inside the CT or not
     warnings: list[str] = []
     sat_grid: Grid | None = None
     for position, argument in enumerate(arguments):
-        for file in _list_files(argument, warnings):
-            masks, is_in_parts = _read(file, series, warnings)
+        for file, read in _read_ahead(list(_list_files(argument, warnings)), series):
+            masks, is_in_parts, remarks = read()
+            warnings += remarks
             if volume is not None and sat.lacks_position(masks.grid, grid):
                 sat_grid = sat_grid or sat.seen_grid(volume, masks.grid.size_xyz, file.path)
                 masks = sat.place(masks, sat_grid, file.path)
@@ -77,11 +88,14 @@ def read_masks(
                 if origins.setdefault(name, origin) != origin:
                     raise InputError(f"{name}: two masks are given, {files[name][0]} and {file.path.name}; give one")
                 files.setdefault(name, []).append(file.path.name)
-            bits = int(np.bitwise_or.reduce(masks.array, axis=None))
+            # A table of bits is of labels that occur.
+            bits = np.bitwise_or.reduce(masks.bits) if isinstance(masks, PaintedLabels) else masks.any_bits
             if bits:
-                anywhere |= bits
+                anywhere |= int(bits)
                 _check_field_of_view(file.path, masks.grid, grid)
-                array |= resample(reorient(masks, grid.orientation), grid).array
+                array = _add(array, masks, grid)
+    if array is None:
+        array = np.zeros(grid.size_xyz, np.uint16)
     if sat_grid is not None:
         warnings.append(sat.PLACED)
     masks = complete(RegionMasks(array, grid.affine))
@@ -96,6 +110,32 @@ def read_masks(
             warnings.append(f"{name}: the given mask ({_sum_up(files[name], 1)}) {problem}")
     masks = replace(masks, sources={name: _sum_up(files.get(name, [_DERIVED]), 1) for name in masks.present})
     return Segmentation(masks, tuple(warnings))
+
+
+def _read_ahead(
+    files: Sequence["_MaskFile"], series: DicomSeries | None
+) -> Iterator[tuple["_MaskFile", Callable[[], _Content]]]:
+    """The files in order, each with what waits for its content: while one is looked at, the next ones are read."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        pending: deque[Future[_Content]] = deque()
+        for position, file in enumerate(files):
+            for next_file in files[position + len(pending) : position + _READERS]:
+                pending.append(pool.submit(_read, next_file, series))
+            yield file, pending.popleft().result
+
+
+def _add(array: UInt16[np.ndarray, "x y z"] | None, masks: _Masks, grid: Grid) -> UInt16[np.ndarray, "x y z"]:
+    """Or-s the bits of masks, wherever their grid lies, into those on the CT's grid; None stands for no bits so far."""
+    if isinstance(masks, PaintedLabels):
+        labels = reorient(masks.map, grid.orientation)
+        if labels.grid.matches(grid):
+            array = np.zeros_like(labels.array, np.uint16) if array is None else array
+            replace(masks, map=labels).add_to(array)
+            return array
+        masks = masks.to_masks()
+    turned = reorient(masks, grid.orientation)
+    added = resample(turned, grid).array
+    return added.copy(order="K") if array is None else np.bitwise_or(array, added, out=array)
 
 
 @dataclass(frozen=True)
@@ -149,38 +189,47 @@ def _list_folder(folder: Path, warnings: list[str]) -> Iterator[_MaskFile]:
     yield from (_MaskFile(path, structure) for path, structure in structures.items() if structure and structure.bits)
 
 
-def _read(file: _MaskFile, series: DicomSeries | None, warnings: list[str]) -> tuple[RegionMasks, bool]:
-    """The file's masks and landmarks on its own grid, and whether it is a label map, which may hold parts of a region.
-
-    The keys of `sources` are the regions the file speaks of.
-    """
+def _read(file: _MaskFile, series: DicomSeries | None) -> _Content:
+    warnings: list[str] = []
     if not is_nifti(file.path) and is_dicom(file.path):
-        return _read_dicom(file, series, warnings), True
+        return _read_dicom(file, series, warnings), True, warnings
     bit_field = read_region_masks(file.path)
     if bit_field is not None:
         if file.structure is not None:
             raise InputError(f"{file.path}: holds masks of several regions; give it without naming one")
         if not bit_field.present:
             warnings.append(f"{file.path.name}: holds no mask")
-        return replace(bit_field, sources=dict.fromkeys(bit_field.present, file.path.name)), False
+        return replace(bit_field, sources=dict.fromkeys(bit_field.present, file.path.name)), False, warnings
     labels = read_labels(file.path)
-    lowest, highest = int(labels.array.min()), int(labels.array.max())
+    highest = int(labels.array.max())
+    lowest = 0 if labels.array.dtype.kind == "u" else int(labels.array.min())
     if lowest < 0 or highest >= _MAX_LABEL:
         raise InputError(f"{file.path}: expected a mask, found values from {lowest} to {highest}; is it the CT?")
-    seen: Bool[np.ndarray, " label"] = np.zeros(highest + 1, bool)
-    seen[labels.array] = True
-    present = [int(label) for label in np.flatnonzero(seen) if label]
+    present = _labels_in(labels, highest)
     if file.structure is None:
-        return _apply_table(file.path, labels, present, warnings), True
+        return _apply_table(file.path, labels, present, warnings), True, warnings
     region = file.structure.region
     if len(present) > 1:
         which = _sum_up([str(label) for label in present])
         warnings.append(f"{file.path.name}: all of its labels ({which}) are taken as {region or stem(file.path)}")
-    masks = paint(labels, dict.fromkeys(present, file.structure))
-    return replace(masks, sources={region: file.path.name} if region else {}), False
+    bits = np.full(highest + 1, file.structure.bits, np.uint16)
+    bits[0] = 0
+    return PaintedLabels(labels, bits, {region: file.path.name} if region else {}), False, warnings
 
 
-def _apply_table(path: Path, labels: LabelMap, present: list[int], warnings: list[str]) -> RegionMasks:
+def _labels_in(labels: LabelMap, highest: int) -> list[int]:
+    """The labels that occur, but 0."""
+    if highest <= 1:
+        return list(range(1, highest + 1))
+    seen: Bool[np.ndarray, " label"] = np.zeros(highest + 1, bool)
+    if (box := bits_box(axis_bits(labels.array))) is not None:
+        array = labels.array[box.slices]
+        for part in np.array_split(array, array.shape[2], axis=2):  # numbers as an index take eight bytes each
+            seen[part] = True
+    return [int(label) for label in np.flatnonzero(seen) if label]
+
+
+def _apply_table(path: Path, labels: LabelMap, present: list[int], warnings: list[str]) -> PaintedLabels:
     if not labels.names and present == [1]:
         raise InputError(f"{path}: holds one mask and does not say of which region; give it as REGION={path.name}")
     names = labels.names or total_names()
@@ -196,7 +245,7 @@ def _apply_table(path: Path, labels: LabelMap, present: list[int], warnings: lis
     if not any(regions):
         warnings.append(f"{path.name}: holds no mask")
     names_present = [region.name for region in REGIONS if region.name in regions]
-    return replace(paint(labels, structures), sources=dict.fromkeys(names_present, path.name))
+    return replace(PaintedLabels.of(labels, structures), sources=dict.fromkeys(names_present, path.name))
 
 
 def _read_dicom(file: _MaskFile, series: DicomSeries | None, warnings: list[str]) -> RegionMasks:

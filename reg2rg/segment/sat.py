@@ -15,7 +15,7 @@ from jaxtyping import Float, Shaped
 from reg2rg.errors import InputError
 from reg2rg.geometry import mask_box
 from reg2rg.regions import normalize_name
-from reg2rg.segment.structures import SAT_TABLE, read_table
+from reg2rg.segment.structures import SAT_TABLE, PaintedLabels, read_table
 from reg2rg.volume import Grid, RegionMasks, Volume
 
 PLACED = (
@@ -74,14 +74,16 @@ def seen_grid(volume: Volume, size_xyz: tuple[int, int, int], path: Path) -> Gri
     return Grid(size_xyz, volume.affine @ scale @ start)
 
 
-def place(masks: RegionMasks, grid: Grid, path: Path) -> RegionMasks:
+def place(masks: RegionMasks | PaintedLabels, grid: Grid, path: Path) -> RegionMasks | PaintedLabels:
     """The masks with the affine of the grid on which SAT saw the CT.
 
     Raises:
         InputError: if they are of another size.
     """
     if masks.grid.size_xyz != grid.size_xyz:
-        raise InputError(f"{path}: expected {grid.size_xyz} voxels as the other masks have, found {masks.array.shape}")
+        raise InputError(
+            f"{path}: expected {grid.size_xyz} voxels as the other masks have, found {masks.grid.size_xyz}"
+        )
     return masks.moved(masks.array, grid.affine)
 
 

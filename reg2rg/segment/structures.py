@@ -10,17 +10,18 @@ structures that decide where another region ends. `complete` uses them up.
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Shaped, UInt16
+from jaxtyping import Integer, Shaped, UInt16
 
+from reg2rg.geometry import axis_bits, bits_box, memory_axes
 from reg2rg.nifti import LabelMap
 from reg2rg.regions import REGIONS, find_region, get_region, normalize_name
 from reg2rg.segment.thorax import pleural_shell
-from reg2rg.volume import RegionMasks
+from reg2rg.volume import Box, Grid, RegionMasks
 
 LANDMARKS: dict[str, int] = {
     name: 1 << (len(REGIONS) + position)
@@ -32,6 +33,7 @@ TOTAL_TABLE = "totalsegmentator_total.csv"
 SAT_TABLE = "sat.csv"
 TABLES = (TOTAL_TABLE, "totalsegmentator_tasks.csv", SAT_TABLE)
 
+_SLICES = 4  # painted at once: their labels and bits fit into the processor's cache
 _ALL_REGIONS = np.uint16((1 << len(REGIONS)) - 1)
 
 
@@ -85,12 +87,68 @@ def _structures() -> dict[str, Structure]:
     return {normalize_name(row["name"]): Structure(row["region"], row["landmark"]) for row in rows}
 
 
+@dataclass(frozen=True, eq=False)
+class PaintedLabels:
+    """A label map, and the bits that each of its labels stands for.
+
+    Attributes:
+        map: the labels as stored.
+        bits: by label, up to the highest; landmarks included, 0 for what is of no use.
+        sources: as in RegionMasks; its keys are the regions that the file speaks of.
+    """
+
+    map: LabelMap
+    bits: UInt16[np.ndarray, " label"]
+    sources: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, labels: LabelMap, structures: Mapping[int, Structure | None]) -> "PaintedLabels":
+        """Labels and their structures; what is not in `structures` is of no use."""
+        bits = np.zeros(max(int(labels.array.max()), *structures, 1) + 1, np.uint16)
+        for label, structure in structures.items():
+            bits[label] = structure.bits if structure else 0
+        return cls(labels, bits)
+
+    @property
+    def array(self) -> Integer[np.ndarray, "x y z"]:
+        """The labels."""
+        return self.map.array
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie."""
+        return self.map.grid
+
+    def moved(self, array: Integer[np.ndarray, "x2 y2 z2"], affine: Shaped[np.ndarray, "4 4"]) -> "PaintedLabels":
+        """The same record with other labels on another grid."""
+        return replace(self, map=self.map.moved(array, affine))
+
+    @cached_property
+    def box(self) -> Box | None:
+        """The box outside of which all labels are 0."""
+        return bits_box(axis_bits(self.map.array))
+
+    def to_masks(self) -> RegionMasks:
+        """The bits of each voxel, on the file's own grid."""
+        array = np.zeros_like(self.map.array, np.uint16)
+        self.add_to(array)
+        return RegionMasks(array, self.map.affine, self.sources)
+
+    def add_to(self, array: UInt16[np.ndarray, "x y z"]) -> None:
+        """Or-s the bits into an array on the same grid; only the box of the labels is looked at."""
+        if self.box is None or len(self.bits) < 2:
+            return
+        labels, target = self.map.array[self.box.slices], array[self.box.slices]
+        is_one = bool((self.bits[1:] == self.bits[1]).all())
+        slowest = memory_axes(labels)[0]
+        for start in range(0, labels.shape[slowest], _SLICES):
+            part: tuple[slice, ...] = (slice(None),) * slowest + (slice(start, start + _SLICES),)
+            target[part] |= (labels[part] != 0) * self.bits[1] if is_one else self.bits[labels[part]]
+
+
 def paint(labels: LabelMap, structures: Mapping[int, Structure | None]) -> RegionMasks:
     """The bits of each voxel's structure, landmarks included; 0 for labels that are not in `structures`."""
-    bits = np.zeros(max(int(labels.array.max()), *structures, 0) + 1, np.uint16)
-    for label, structure in structures.items():
-        bits[label] = structure.bits if structure else 0
-    return RegionMasks(bits[labels.array], labels.affine)
+    return PaintedLabels.of(labels, structures).to_masks()
 
 
 def complete(masks: RegionMasks) -> RegionMasks:
@@ -105,7 +163,9 @@ def complete(masks: RegionMasks) -> RegionMasks:
     Args:
         masks: as `paint` leaves them, on any grid.
     """
-    array = masks.array.copy()
+    if not np.bitwise_or.reduce(masks.array, axis=None) & ~_ALL_REGIONS:
+        return masks
+    array = masks.array.copy(order="K")
     _divide_aorta(array, masks.affine)
     _add_pleura(array, masks.grid.spacing_mm)
     return replace(masks, array=array & _ALL_REGIONS)

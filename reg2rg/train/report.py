@@ -6,40 +6,19 @@ its dropout by accident.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from reg2rg.data.crops import CropStore
-from reg2rg.data.store import StudyStore
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.processor import Processor
 from reg2rg.vocabulary import IGNORED_LABEL
 
 Findings = Sequence[tuple[str, str]]
 """Region name and text of one study, in the order of the ten."""
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedStudy:
-    """What frozen encoders make of a study, before the projections.
-
-    Attributes:
-        regions: names, in the order of the rows.
-        image: latents of the whole image.
-        textures: latents of each region.
-        masks: one vector per region.
-    """
-
-    regions: tuple[str, ...]
-    image: Float[Tensor, "latent width"]
-    textures: Float[Tensor, "region latent width"]
-    masks: Float[Tensor, "region mask_width"]
 
 
 class ReportStudies(torch.utils.data.Dataset[dict[str, Any]]):
@@ -134,36 +113,3 @@ class ReportTrainee(nn.Module):
         loss = model(token_ids, attention_mask, labels, features=features).loss
         assert loss is not None
         return {"loss": loss}
-
-
-class TokenStore(StudyStore):
-    """What frozen encoders make of the studies of a crop store, without dropout, as float16.
-
-    Args:
-        crops: whose crops.
-        model: whose encoders.
-        digest: names the encoders' weights: other weights, another folder.
-        bf16: matrix products in bfloat16.
-    """
-
-    def __init__(self, crops: CropStore, model: Reg2RG, digest: str, bf16: bool) -> None:
-        super().__init__(crops.folder.parent / f"tokens-{digest}" / crops.dataset.split, crops.keys)
-        self._crops, self._model, self._bf16 = crops, model.eval(), bf16
-
-    def __getitem__(self, index: int) -> EncodedStudy:
-        stored = self.arrays(index)
-        latents, masks = torch.from_numpy(stored["latents"]), torch.from_numpy(stored["masks"])
-        return EncodedStudy(tuple(stored["regions"].tolist()), latents[0], latents[1:], masks)
-
-    @torch.inference_mode()
-    def _compute(self, number: int) -> dict[str, np.ndarray]:
-        crops = self._crops[number]
-        images = torch.from_numpy(np.concatenate([crops.image[None], crops.textures]))
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._bf16):
-            latents = self._model.read_crops(images)
-            masks = self._model.read_masks(torch.from_numpy(crops.masks))
-        return {
-            "regions": np.array(crops.regions),
-            "latents": latents.half().numpy(),
-            "masks": masks.half().numpy(),
-        }

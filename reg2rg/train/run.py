@@ -1,6 +1,5 @@
 """One training run, top to bottom: data, model, Hugging Face Trainer, curve, validation, a folder of ours."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from reg2rg.data.crops import CropStore
 from reg2rg.data.dataset import Dataset, open_dataset
+from reg2rg.data.encoded import ENCODERS, TokenStore, encoder_tensors
 from reg2rg.data.store import StudyStore
 from reg2rg.errors import InputError
 from reg2rg.files import check_free, write_json
@@ -34,7 +34,6 @@ from reg2rg.train.targets import TargetStore
 from reg2rg.vocabulary import add_special_tokens, train_word_tokenizer
 
 ENCODERS_FILE = "encoders.safetensors"
-_ENCODERS = ("vision", "perceiver", "mask_encoder")
 _CONFIG_FILE = "config.yaml"
 _FRAME = "The global information is provided as the context: . The region 0 is ."  # of the prompt, for the vocabulary
 _SIZES_ONLY = 8  # text vocabulary of a model whose language part is not used
@@ -63,7 +62,7 @@ def _train_vision(config: TrainConfig, out: Path) -> dict[str, Any]:
     model = build_model(_sizes(config, _SIZES_ONLY))
     trainee = vision.VisionPretrainer(model)
     _fit(config, out, trainee, _vision_studies(config, "train", model.config), vision.collate)
-    model_folder.write_tensor_file(out / ENCODERS_FILE, _encoder_tensors(model))
+    model_folder.write_tensor_file(out / ENCODERS_FILE, encoder_tensors(model))
     if not config.validate:
         return {}
     return vision.validate(trainee, _vision_studies(config, "valid", model.config, config.validate))
@@ -90,7 +89,7 @@ def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
     encoders_are_frozen = config.parts == "language"
     see: Callable[[int], Any] = store.__getitem__
     if encoders_are_frozen:
-        tokens = report.TokenStore(store, model, _digest(_encoder_tensors(model), config.bf16), config.bf16)
+        tokens = TokenStore(store, model, config.bf16)
         _fill(tokens, "tokens (train)", workers=1)
         see = [tokens[index] for index in tqdm(range(len(tokens)), "reading", disable=None)].__getitem__
     other = {key: dataset.other_reference(index) for index, key in enumerate(dataset.keys)}
@@ -149,15 +148,11 @@ def load_encoders(model: Reg2RG, path: Path) -> None:
         InputError: if the file is missing, or was made for other sizes.
     """
     tensors = model_folder.read_tensor_file(path)
-    expected = _encoder_tensors(model)
+    expected = encoder_tensors(model)
     model_folder.check_names(tensors, expected, path)
     model_folder.check_shapes(tensors, expected, path)
     for name, value in expected.items():
         value.copy_(tensors[name])
-
-
-def _encoder_tensors(model: Reg2RG) -> dict[str, Tensor]:
-    return {name: value for name, value in model.state_dict().items() if name.split(".")[0] in _ENCODERS}
 
 
 def _choose_parts(model: Reg2RG, config: TrainConfig) -> None:
@@ -165,7 +160,7 @@ def _choose_parts(model: Reg2RG, config: TrainConfig) -> None:
     if config.parts == "published":
         freeze_as_published(model)
     elif config.parts == "language":
-        for part in _ENCODERS:
+        for part in ENCODERS:
             getattr(model, part).requires_grad_(False)
     model.config = replace(model.config, inputs=config.input_names)
 
@@ -182,14 +177,6 @@ def _fill(store: StudyStore, what: str, workers: int) -> None:
         problems = store.fill(workers, lambda done, total: bar.update(done - bar.n))
     for key, problem in problems.items():
         tqdm.write(f"left out: {key}: {problem}")
-
-
-def _digest(tensors: dict[str, Tensor], bf16: bool) -> str:
-    """A short name for weights and the precision in which they are used."""
-    digest = hashlib.sha256(str(bf16).encode())
-    for name, value in sorted(tensors.items()):
-        digest.update(name.encode() + value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:12]
 
 
 class _PartTrainer(Trainer):

@@ -93,6 +93,9 @@ class TargetStore(StudyStore):
         stored = self.arrays(index)
         return VisionTargets(**{field.name: stored[field.name] for field in fields(VisionTargets)})
 
+    def _source(self, number: int) -> str:
+        return self._crops.fingerprint(number)
+
     def _compute(self, number: int) -> dict[str, np.ndarray]:
         key = stem(Path(self._crops.keys[number]))
         lesions = read_lesions(self._root, self._split, key)

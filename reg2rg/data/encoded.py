@@ -1,0 +1,85 @@
+"""What frozen encoders make of a dataset's crops, computed once and kept on disk."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reg2rg.data.crops import CropStore
+from reg2rg.data.store import StudyStore
+from reg2rg.model.reg2rg import Reg2RG
+
+ENCODERS = ("vision", "perceiver", "mask_encoder")
+"""The parts of the model that see voxels, and nothing else does."""
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedStudy:
+    """What frozen encoders make of a study, before the projections.
+
+    Attributes:
+        regions: names, in the order of the rows.
+        image: latents of the whole image.
+        textures: latents of each region.
+        masks: one vector per region.
+    """
+
+    regions: tuple[str, ...]
+    image: Float[Tensor, "latent width"]
+    textures: Float[Tensor, "region latent width"]
+    masks: Float[Tensor, "region mask_width"]
+
+
+class TokenStore(StudyStore):
+    """What frozen encoders make of the studies of a crop store, without dropout, as float16.
+
+    Other weights or another precision get another subfolder of the crops' folder.
+
+    Args:
+        crops: whose crops.
+        model: whose encoders.
+        bf16: matrix products in bfloat16.
+    """
+
+    def __init__(self, crops: CropStore, model: Reg2RG, bf16: bool) -> None:
+        folder = crops.folder.parent / f"tokens-{_digest(encoder_tensors(model), bf16)}" / crops.dataset.split
+        super().__init__(folder, crops.keys)
+        self._crops, self._model, self._bf16 = crops, model.eval(), bf16
+
+    def __getitem__(self, index: int) -> EncodedStudy:
+        stored = self.arrays(index)
+        latents, masks = (torch.from_numpy(stored[name].copy()) for name in ("latents", "masks"))
+        return EncodedStudy(tuple(stored["regions"].tolist()), latents[0], latents[1:], masks)
+
+    def _source(self, number: int) -> str:
+        return self._crops.fingerprint(number)
+
+    @torch.inference_mode()
+    def _compute(self, number: int) -> dict[str, np.ndarray]:
+        crops = self._crops[number]
+        device = next(self._model.parameters()).device
+        images = torch.from_numpy(np.concatenate([crops.image[None], crops.textures])).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
+            latents = self._model.read_crops(images)
+            masks = self._model.read_masks(torch.from_numpy(crops.masks).to(device))
+        return {
+            "regions": np.array(crops.regions),
+            "latents": latents.half().cpu().numpy(),
+            "masks": masks.half().cpu().numpy(),
+        }
+
+
+def encoder_tensors(model: Reg2RG) -> dict[str, Tensor]:
+    """The weights on which the tokens depend."""
+    return {name: value for name, value in model.state_dict().items() if name.split(".")[0] in ENCODERS}
+
+
+def _digest(tensors: dict[str, Tensor], bf16: bool) -> str:
+    """A short name for weights and the precision in which they are used."""
+    digest = hashlib.sha256(str(bf16).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
