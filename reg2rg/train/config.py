@@ -22,7 +22,8 @@ class TrainConfig:
         data: the dataset, a folder that holds dataset/ or a manifest CSV.
         out: folder of the run; an unfinished run there is resumed.
         start: what to start from: sizes by name (phantom), or a folder of ours.
-        encoders: the file that stage vision left, for the report stage of fresh sizes; empty for none.
+        encoders: the file that stage vision left, or a model's weights, whose encoders the run starts from; empty for
+            fresh ones.
         vocabulary: largest vocabulary made of the region texts, for the report stage of fresh sizes.
         parts: what the report stage trains. published: LoRA, perceiver, mask encoder, projections, bracket tokens;
             language: language model, projections and bracket tokens, with frozen encoders whose output is kept;

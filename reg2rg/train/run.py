@@ -60,6 +60,8 @@ def _train_vision(config: TrainConfig, out: Path) -> dict[str, Any]:
     if not is_phantom_dataset(Path(config.data)):
         raise InputError(f"{config.data}: stage vision learns from lesions drawn by reg2rg phantom, found none there")
     model = build_model(_sizes(config, _SIZES_ONLY))
+    if config.encoders:
+        load_encoders(model, Path(config.encoders))
     trainee = vision.VisionPretrainer(model)
     _fit(config, out, trainee, _vision_studies(config, "train", model.config), vision.collate)
     model_folder.write_tensor_file(out / ENCODERS_FILE, encoder_tensors(model))
@@ -142,12 +144,14 @@ def _sizes(config: TrainConfig, vocabulary: int) -> Reg2RGConfig:
 
 
 def load_encoders(model: Reg2RG, path: Path) -> None:
-    """Gives the model the encoders that stage vision left in a file.
+    """Gives the model the encoders that stage vision left in a file, or those of a whole model's weights.
 
     Raises:
         InputError: if the file is missing, or was made for other sizes.
     """
-    tensors = model_folder.read_tensor_file(path)
+    tensors = {
+        name: value for name, value in model_folder.read_tensor_file(path).items() if name.split(".")[0] in ENCODERS
+    }
     expected = encoder_tensors(model)
     model_folder.check_names(tensors, expected, path)
     model_folder.check_shapes(tensors, expected, path)

@@ -12,6 +12,7 @@ import torch
 from reg2rg.errors import InputError
 from reg2rg.generate import Reporter
 from reg2rg.model.folder import read_tensor_file
+from reg2rg.models import WEIGHTS_FILE, find_model
 from reg2rg.phantom.dataset import write_dataset
 from reg2rg.train.config import TrainConfig, parse_config, shipped_configs
 from reg2rg.train.report import collate
@@ -57,6 +58,14 @@ def test_vision_leaves_encoders_and_scores(world: Path, encoders: Path) -> None:
     run = json.loads((world / "vision" / "run.json").read_text())
     assert run["settings"]["seed"] == 0
     assert (world / "vision" / "losses.csv").is_file()
+
+
+def test_vision_goes_on_from_a_models_encoders(world: Path, encoders: Path) -> None:
+    shipped = str(find_model("phantom") / WEIGHTS_FILE)
+    train(replace(config(world, "vision", "again"), encoders=shipped, steps=1, learning_rate=1e-9, warmup_steps=0))
+    known, after = read_tensor_file(Path(shipped)), read_tensor_file(world / "again" / ENCODERS_FILE)
+    for name, value in after.items():
+        torch.testing.assert_close(value, known[name].to(value.dtype), msg=name)
 
 
 def test_report_stage_starts_from_the_encoders(world: Path, encoders: Path) -> None:
