@@ -219,6 +219,8 @@ class Reg2RG(nn.Module):
         """
         from transformers import GenerationConfig
 
+        if sampling and len(seeds) != len(prompts):
+            raise ValueError(f"expected a seed for each of {len(prompts)} studies, got {len(seeds)}")
         device = self.image_brackets.device
         length = max(len(prompt) for prompt in prompts)
         token_ids = torch.tensor([[0] * (length - len(prompt)) + list(prompt) for prompt in prompts], device=device)

@@ -175,7 +175,7 @@ class TestGenerate:
     def test_a_study_is_sampled_alone_as_in_a_batch(self, model: Reg2RG, inputs: dict[str, Tensor]) -> None:
         features = model.encode(**inputs, region_counts=COUNTS)
         settings = {"eos_id": EOS, "max_new_tokens": 12, "sampling": Sampling(temperature=2.0)}
-        together = model.generate(PROMPTS, features, **settings, seeds=[7, 8])
+        together = model.generate(PROMPTS, features, **settings, seeds=[7 + study for study in range(len(PROMPTS))])
         for study, ids in enumerate(together):
             own = model.encode(**alone(study, inputs), region_counts=COUNTS[study : study + 1])
             assert model.generate([PROMPTS[study]], own, **settings, seeds=[7 + study]) == [ids]
