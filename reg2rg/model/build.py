@@ -3,7 +3,7 @@
 from torch import nn
 
 from reg2rg.errors import InputError
-from reg2rg.intensity import MODEL_WINDOW, OUTSIDE_HU
+from reg2rg.intensity import MODEL_WINDOW, OUTSIDE_HU, HUWindow
 from reg2rg.model.config import LanguageConfig, LoRAConfig, PerceiverConfig, Reg2RGConfig, ViTConfig
 from reg2rg.model.language import build_language_model, text_embedding
 from reg2rg.model.mask_encoder import MaskEncoder
@@ -93,11 +93,15 @@ def published() -> Reg2RGConfig:
     )
 
 
+_PHANTOM_WINDOW = HUWindow(-1000, 600)
+"""The published one ends at 200 HU, below blood with contrast: plaques would vanish in it."""
+
+
 def phantom(text_vocabulary_size: int) -> Reg2RGConfig:
     """The sizes of the shipped model of the phantom world: a few megabytes, trained from scratch on a laptop."""
     return Reg2RGConfig(
         crop_size_xyz=(64, 48, 64),
-        window=MODEL_WINDOW,
+        window=_PHANTOM_WINDOW,
         outside_hu=float(OUTSIDE_HU),
         grid_spacing_mm=None,
         vision=ViTConfig(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from reg2rg.errors import InputError
 from reg2rg.model.config import Reg2RGConfig
@@ -22,6 +23,7 @@ from reg2rg.model.perceiver import Perceiver
 from reg2rg.model.sampling import GumbelNoise, Sampling
 from reg2rg.model.splice import splice
 from reg2rg.model.vit3d import ViT3D
+from reg2rg.vocabulary import IGNORED_LABEL
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +192,23 @@ class Reg2RG(nn.Module):
         embeddings = self._embed_features(token_ids, features)
         output = self.language(inputs_embeds=embeddings, attention_mask=attention_mask, labels=labels, use_cache=False)
         return Prediction(output.loss, output.logits)
+
+    def loss(
+        self, token_ids: Int[Tensor, "batch token"], labels: Int[Tensor, "batch token"], features: Features
+    ) -> Float[Tensor, ""]:
+        """The loss of `forward` for training: scores are made only of places that predict a label.
+
+        Args:
+            token_ids: prompts and their answers, padded on the right; the padding needs no mask, as nothing that is
+                labelled looks ahead.
+            labels: the ids to be predicted, -100 where nothing is to be learned; not shifted.
+            features: by `encode` or `project`.
+        """
+        embeddings = self._embed_features(token_ids, features)
+        targets = labels[:, 1:]
+        places = (targets != IGNORED_LABEL).any(dim=0).nonzero()[:, 0]
+        logits = self.language(inputs_embeds=embeddings, use_cache=False, logits_to_keep=places).logits
+        return functional.cross_entropy(logits.float().flatten(0, 1), targets[:, places].flatten())
 
     @torch.inference_mode()
     def generate(

@@ -77,7 +77,6 @@ def collate(studies: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
     token_ids = [study["token_ids"] for study in studies]
     return {
         "token_ids": pad_sequence(token_ids, batch_first=True),
-        "attention_mask": pad_sequence([torch.ones_like(ids) for ids in token_ids], batch_first=True),
         "labels": pad_sequence([study["labels"] for study in studies], batch_first=True, padding_value=IGNORED_LABEL),
         "image": torch.stack([study["image"] for study in studies]),
         "textures": torch.cat([study["textures"] for study in studies]),
@@ -97,7 +96,6 @@ class ReportTrainee(nn.Module):
     def forward(
         self,
         token_ids: Int[Tensor, "batch token"],
-        attention_mask: Int[Tensor, "batch token"],
         labels: Int[Tensor, "batch token"],
         image: Float[Tensor, "batch *seen"],
         textures: Float[Tensor, "region *seen"],
@@ -110,6 +108,4 @@ class ReportTrainee(nn.Module):
             features = model.project(image.float(), textures.float(), masks.float(), region_counts)
         else:
             features = model.encode(image, textures, masks, region_counts)
-        loss = model(token_ids, attention_mask, labels, features=features).loss
-        assert loss is not None
-        return {"loss": loss}
+        return {"loss": model.loss(token_ids, labels, features)}

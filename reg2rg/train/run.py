@@ -125,7 +125,8 @@ def _start(config: TrainConfig, references: list[dict[str, str]]) -> tuple[Reg2R
     """The model to train and its processor: of fresh weights with a vocabulary of the texts, or a folder's."""
     if config.start == "phantom":
         answers = [build_target(list(reference.items())) for reference in references]
-        tokenizer = train_word_tokenizer([INSTRUCTION, _FRAME, *answers], config.vocabulary)
+        # The prompt's words count as often as the answers': they are read that often, and should be one token each.
+        tokenizer = train_word_tokenizer([*[INSTRUCTION, _FRAME] * len(answers), *answers], config.vocabulary)
         text_vocabulary_size = len(tokenizer)
         add_special_tokens(tokenizer, phantom(_SIZES_ONLY).tokens)
         trained_on = "phantom" if is_phantom_dataset(Path(config.data)) else ""
