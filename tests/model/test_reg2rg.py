@@ -98,6 +98,20 @@ def test_features_in_place_of_voxels(model: Reg2RG, inputs: dict[str, Tensor]) -
         model(ids, mask, images=inputs["images"])
 
 
+def test_loss_for_training_is_that_of_forward(model: Reg2RG, inputs: dict[str, Tensor]) -> None:
+    ids, mask = padded(PROMPTS)
+    labels = ids.masked_fill((ids >= 128) | (mask == 0), -100)
+    labels[:, :3] = -100
+    features = model.encode(**inputs, region_counts=COUNTS)
+    plain = model(ids, mask, labels, features=features).loss
+    fast = model.loss(ids, labels, features)
+    torch.testing.assert_close(fast, plain)
+    parameters = [model.region_brackets, model.project_crops.weight, *model.language.parameters()]
+    for one, other in zip(torch.autograd.grad(fast, parameters, retain_graph=True),
+                          torch.autograd.grad(plain, parameters), strict=True):  # fmt: skip
+        torch.testing.assert_close(one, other)
+
+
 def test_a_study_does_not_depend_on_its_neighbours(model: Reg2RG, inputs: dict[str, Tensor]) -> None:
     ids, mask = padded(PROMPTS)
     together = model(ids, mask, **inputs, region_counts=COUNTS).logits
