@@ -52,7 +52,7 @@ class Anatomy:
         wall_mm: muscles and ribs.
         fat_mm: fat under the skin.
         mediastinum_mm: half the width of the mediastinum at the carina.
-        heart_fat_mm: fat around the heart.
+        heart_fat_share: fat around the heart over the heart's width, so that the heart's edge does not tell its size.
         cardiothoracic_ratio: width of the heart over `thorax_width_mm`.
         heart: shape of the heart.
         bone_hu: trabecular bone; falls with age.
@@ -74,7 +74,7 @@ class Anatomy:
     wall_mm: float
     fat_mm: float
     mediastinum_mm: float
-    heart_fat_mm: float
+    heart_fat_share: float
     cardiothoracic_ratio: float
     heart: HeartShape
     bone_hu: float
@@ -95,6 +95,11 @@ class Anatomy:
     def heart_width_mm(self) -> float:
         """Transverse width of the heart."""
         return self.cardiothoracic_ratio * self.thorax_width_mm
+
+    @property
+    def heart_fat_mm(self) -> float:
+        """Fat around the heart where it borders on lung."""
+        return self.heart_fat_share * self.heart_width_mm
 
     @property
     def half_width_mm(self) -> float:
@@ -140,8 +145,8 @@ class Anatomy:
         center = np.array(
             [
                 -0.17 * self.heart_width_mm - unit * (low[0] + high[0]) / 2,
-                self.thorax_depth_mm / 2 - 7 * self.scale - unit * high[1],
-                (self.dome_right_mm + self.dome_left_mm) / 2 - 12 * self.scale - unit * low[2],
+                self.thorax_depth_mm / 2 - 0.05 * self.heart_width_mm - unit * high[1],
+                (self.dome_right_mm + self.dome_left_mm) / 2 - 0.1 * self.heart_width_mm - unit * low[2],
             ]
         )
         return Union(
@@ -189,7 +194,7 @@ def sample_anatomy(rng: np.random.Generator, enlarged_heart: bool, age: float = 
         wall_mm=scale * uniform(12, 19),
         fat_mm=uniform(4, 36),
         mediastinum_mm=scale * uniform(26, 34),
-        heart_fat_mm=scale * uniform(2, 12),
+        heart_fat_share=uniform(0.045, 0.1),
         cardiothoracic_ratio=ratio,
         heart=HeartShape(
             depth=uniform(0.62, 0.74),

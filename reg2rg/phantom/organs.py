@@ -51,6 +51,9 @@ _VERTEBRA_PITCH_MM = 23.0  # from disc to disc
 _DISC_MM = 6.0
 _RIB_PITCH_MM = 24.0
 _RIB_SLOPE = 0.55  # mm down per mm to the front
+_SLEEVE_MM = 3.5  # around the bronchi in the lung, or one voxel: their mask holds it, healthy or not
+_HEART_FAT_SHARE = 0.04  # of the heart's width: the fat that parts it from everything else, some 1.4 voxels
+_FEWEST_BRONCHI = 4  # of a lobe
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +80,7 @@ class Chest:
         self, x: Float[np.ndarray, "..."], y: Float[np.ndarray, "..."], z: Float[np.ndarray, "..."]
     ) -> UInt8[np.ndarray, "..."]:
         """Index into LOBES of points in mm: planes stand for the fissures (oblique, and horizontal on the right)."""
-        k = self.anatomy.scale
-        is_lower = z < -10 * k - 0.95 * y
-        is_middle = (x > 0) & ~is_lower & (z < -14 * k)
-        right = np.where(is_lower, 2, np.where(is_middle, 1, 0))
-        return np.where(x > 0, right, np.where(is_lower, 4, 3)).astype(np.uint8)
+        return lobe_at(self.anatomy, x, y, z)
 
 
 def draw_chest(anatomy: Anatomy, grid: Grid, rng: np.random.Generator) -> Chest:
@@ -110,8 +109,7 @@ def draw_chest(anatomy: Anatomy, grid: Grid, rng: np.random.Generator) -> Chest:
     lung = canvas.coverage(lung_mm)
     canvas.blend(lung, _parenchyma_hu(canvas, anatomy, rng), canvas.whole)
     canvas.mark_region("lung", lung >= 0.5)
-    shell_mm = max(2.5, 0.55 * canvas.voxel_mm)
-    canvas.mark_region("pleura", np.abs(lung_mm) < shell_mm)
+    canvas.mark_region("pleura", np.abs(lung_mm) < pleura_shell_mm(canvas))
 
     _draw_lung_vessels(canvas, anatomy, lung_mm, rng)
     _draw_great_vessels(canvas, anatomy)
@@ -123,6 +121,17 @@ def draw_chest(anatomy: Anatomy, grid: Grid, rng: np.random.Generator) -> Chest:
     _draw_shoulders_and_sternum(canvas, anatomy)
     _draw_thyroid(canvas, anatomy)
     return Chest(anatomy, canvas, heart, pleural_mm, lung_mm, airways)
+
+
+def lobe_at(
+    anatomy: Anatomy, x: Float[np.ndarray, "..."], y: Float[np.ndarray, "..."], z: Float[np.ndarray, "..."]
+) -> UInt8[np.ndarray, "..."]:
+    """See Chest.lobe."""
+    k = anatomy.scale
+    is_lower = z < -10 * k - 0.95 * y
+    is_middle = (x > 0) & ~is_lower & (z < -14 * k)
+    right = np.where(is_lower, 2, np.where(is_middle, 1, 0))
+    return np.where(x > 0, right, np.where(is_lower, 4, 3)).astype(np.uint8)
 
 
 def great_vessels(anatomy: Anatomy) -> dict[str, Union]:
@@ -145,6 +154,17 @@ def great_vessels(anatomy: Anatomy) -> dict[str, Union]:
         ),
         "vena cava": Union(tuple(_tubes([(24, 16, 70), (24, 14, 0), (22, 12, -45)], 9, 9, k))),
     }
+
+
+def pleura_shell_mm(canvas: Canvas) -> float:
+    """Half the thickness of the pleura's mask."""
+    return max(2.5, 0.55 * canvas.voxel_mm)
+
+
+def lung_hu(anatomy: Anatomy, y: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Mean of lung tissue at a depth: gravity makes it denser towards the back."""
+    share = np.clip(y / anatomy.thorax_depth_mm + 0.5, 0, 1)
+    return LUNG_BACK + (LUNG_FRONT - LUNG_BACK) * share
 
 
 def blood_hu(anatomy: Anatomy) -> float:
@@ -260,10 +280,8 @@ def _mediastinum_mask(
 def _parenchyma_hu(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator) -> Float[np.ndarray, "x y z"]:
     """Lung tissue: the gradient of gravity, and a texture of 15 mm grain."""
     _, y, _ = canvas.axes_mm()
-    share = np.clip(y / anatomy.thorax_depth_mm + 0.5, 0, 1)
-    gravity = LUNG_BACK + (LUNG_FRONT - LUNG_BACK) * share
     level = rng.uniform(-25, 25)
-    return (gravity + np.float32(level) + 14 * smooth_noise(canvas, 15.0, rng)).astype(np.float32)
+    return (lung_hu(anatomy, y) + np.float32(level) + 14 * smooth_noise(canvas, 15.0, rng)).astype(np.float32)
 
 
 def smooth_noise(
@@ -467,10 +485,14 @@ def _draw_airways(
     branches = tuple(
         branch for side in (-1.0, 1.0) for branch in _grow_in_lung(canvas, anatomy, lung_mm, rng, side, 5, 26.0, 3.4, 3)
     )
+    branches += _bronchi_of_bare_lobes(canvas, anatomy, lung_mm, rng, branches)
     for branch in branches:
         canvas.draw_thin(branch.tube.grown(_bronchial_wall_mm(branch.tube)), AIRWAY_WALL, region)
     for branch in branches:
         canvas.draw_thin(branch.tube, AIR)
+    sleeve_mm = max(_SLEEVE_MM, canvas.voxel_mm)
+    to_lumen = canvas.distance_to((branch.tube for branch in branches), canvas.whole, 2 * sleeve_mm)
+    canvas.mark_region(region, (to_lumen <= sleeve_mm) & (lung_mm <= 0))
     for tube in main:
         canvas.draw(tube.grown(_bronchial_wall_mm(tube)), AIRWAY_WALL, region)
     for tube in main:
@@ -494,7 +516,7 @@ def _grow_in_lung(
     generations: int,
 ) -> tuple[Branch, ...]:
     k = anatomy.scale
-    root = np.array([side * 38 * k, -12 * k, -24 * k])
+    root = _root_in_lung(canvas, anatomy, lung_mm, side)
     directions = rng.standard_normal((stems, 3)) * (0.5, 0.7, 0.8)
     turns = 2 * np.pi * (np.arange(stems) + rng.uniform()) / stems
     directions += np.stack([np.full(stems, side * 0.9), 0.9 * np.cos(turns), 1.3 * np.sin(turns)], axis=1)
@@ -503,6 +525,50 @@ def _grow_in_lung(
         return canvas.sample(lung_mm, points_mm, outside=1.0) < -3
 
     return grow_tree(rng, root, directions, length_mm * k, radius_mm * k, generations, is_inside)
+
+
+def _root_in_lung(
+    canvas: Canvas, anatomy: Anatomy, lung_mm: Float[np.ndarray, "x y z"], side: float
+) -> Float[np.ndarray, "3"]:
+    """Where vessels and bronchi enter a lung: at the hilum, or at the nearest lung beside and above a large heart."""
+    k = anatomy.scale
+    hilum = k * np.array([side * 38, -12, -24])
+    steps = k * 6.0 * np.stack(np.meshgrid(side * np.arange(0, 9), np.arange(-5, 3), np.arange(-1, 9), indexing="ij"), -1)
+    steps = steps.reshape(-1, 3)
+    steps = steps[np.argsort(np.linalg.norm(steps, axis=1), kind="stable")]
+    fits = canvas.sample(lung_mm, hilum + steps, outside=np.inf) < -4
+    return hilum + steps[np.argmax(fits)]
+
+
+def _bronchi_of_bare_lobes(
+    canvas: Canvas,
+    anatomy: Anatomy,
+    lung_mm: Float[np.ndarray, "x y z"],
+    rng: np.random.Generator,
+    branches: tuple[Branch, ...],
+) -> tuple[Branch, ...]:
+    """Bronchi for lobes that the trees from the hila do not reach, as below a large heart: from the lobe's near end."""
+    k = anatomy.scale
+    half_width, half_depth = anatomy.thorax_width_mm / 2, anatomy.thorax_depth_mm / 2
+    low = (-half_width, -half_depth, anatomy.dome_left_mm - 40 * k)
+    points = rng.uniform(low, (half_width, half_depth, anatomy.apex_mm), size=(3000, 3))
+    points = points[canvas.sample(lung_mm, points, outside=np.inf) < -6]
+    ends = np.array([branch.tube.end_mm for branch in branches]).reshape(-1, 3)
+    lobe_of_end, lobe_of_point = (lobe_at(anatomy, *at.T) for at in (ends, points))
+    grown: list[Branch] = []
+
+    def is_inside(points_mm: Float[np.ndarray, "point 3"]) -> Bool[np.ndarray, "point"]:
+        return canvas.sample(lung_mm, points_mm, outside=1.0) < -3
+
+    for lobe, (side, _) in enumerate(LOBES):
+        own = points[lobe_of_point == lobe]
+        if (lobe_of_end == lobe).sum() >= _FEWEST_BRONCHI or not len(own):
+            continue
+        hilum = k * np.array([38 if side == "right" else -38, -12, -24])
+        root = own[np.argmin(np.linalg.norm(own - hilum, axis=1))]
+        directions = own.mean(axis=0) - root + 12 * k * rng.standard_normal((4, 3))
+        grown += grow_tree(rng, root, directions, 22.0 * k, 2.9 * k, 3, is_inside)
+    return tuple(grown)
 
 
 def _draw_great_vessels(canvas: Canvas, anatomy: Anatomy) -> None:
@@ -528,11 +594,20 @@ def esophagus_tubes(anatomy: Anatomy) -> tuple[Tube, ...]:
 
 
 def _draw_heart(canvas: Canvas, anatomy: Anatomy, heart: Union) -> None:
-    """Heart muscle and, slightly less dense, the blood in it; every length grows with the heart."""
-    box = canvas.box_of(heart)
+    """Heart muscle and, slightly less dense, the blood in it; every length grows with the heart.
+
+    A layer of fat parts it from its neighbours: what they are would tell from the heart's edge how far it reaches.
+    """
+    fat_mm = _HEART_FAT_SHARE * anatomy.heart_width_mm
+    box = canvas.box_of(heart, fat_mm + canvas.voxel_mm)
     if box is None:
         return
-    coverage = canvas.coverage_of(heart, box)
+    distance = heart.distance_mm(*canvas.axes_mm(box))
+    fat = canvas.coverage(distance - np.float32(fat_mm))
+    canvas.blend(fat, FAT, box)
+    for pushed_aside in ("abdomen", "esophagus", "trachea and bronchie", "bone"):
+        canvas.unmark_region(pushed_aside, fat >= 0.5, box)
+    coverage = canvas.coverage(distance)
     canvas.blend(coverage, MYOCARDIUM + 0.3 * anatomy.contrast_hu, box)
     for part in heart.parts:
         assert isinstance(part, Ellipsoid)
@@ -540,8 +615,6 @@ def _draw_heart(canvas: Canvas, anatomy: Anatomy, heart: Union) -> None:
         chamber = Ellipsoid(part.center_mm, (0.74 * a, 0.62 * b, 0.62 * c), part.rotation)
         canvas.draw(chamber, blood_hu(anatomy) - 4)
     canvas.mark_region("heart", coverage >= 0.5, box)
-    for pushed_aside in ("abdomen", "esophagus", "trachea and bronchie"):
-        canvas.unmark_region(pushed_aside, coverage >= 0.5, box)
 
 
 def _draw_thyroid(canvas: Canvas, anatomy: Anatomy) -> None:

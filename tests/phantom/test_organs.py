@@ -34,7 +34,7 @@ def test_all_ten_regions_are_drawn() -> None:
         ("lung", 2000, 8500),
         ("heart", 300, 1200),
         ("thyroid", 5, 35),
-        ("trachea and bronchie", 30, 200),
+        ("trachea and bronchie", 30, 320),  # with the sleeve of lung around the bronchi
         ("esophagus", 20, 120),
         ("bone", 500, 2500),
         ("breast", 100, 2000),
@@ -131,3 +131,14 @@ def test_a_tree_forks_and_stays_inside() -> None:
     starts = {branch.tube.start_mm for branch in tree if branch.generation > 0}
     assert starts <= {branch.tube.end_mm for branch in tree}
     assert all(branch.tube.end_radius_mm < branch.tube.start_radius_mm for branch in tree)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_lobe_has_bronchi_beside_a_large_heart(seed: int) -> None:
+    anatomy = sample_anatomy(np.random.default_rng(seed), enlarged_heart=True)
+    affine = np.diag([5.0] * 3 + [1.0])
+    affine[:3, 3] = (-200, -160, -210)
+    drawn = draw_chest(anatomy, Grid((80, 64, 72), affine), np.random.default_rng(9))
+    ends = np.array([branch.tube.end_mm for branch in drawn.airways])
+    assert set(drawn.lobe(*ends.T).tolist()) == set(range(len(LOBES)))
+    assert (drawn.canvas.sample(drawn.lung_mm, ends, outside=1.0) < 0).all()

@@ -3,16 +3,13 @@
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from reg2rg.phantom.abnormalities.placing import LungPoints, choose_lobe, is_free, lung_box, lung_points, occupy_lung
 from reg2rg.phantom.finding import AMOUNTS, Finding
 from reg2rg.phantom.organs import AIR, AIRWAY_WALL, LOBES, Chest
 from reg2rg.phantom.shapes import Tube
-from reg2rg.phantom.vessels import Branch, grow_tree
 
 REGION = "trachea and bronchie"
-_FEWEST = 12  # bronchi of a lung; with less, thick walls could not be seen
 _VISIBLE_WALL = 0.3  # share of wall that lifts a voxel of lung by 250 HU
 
 # Walls against normal ones of about 1 mm, and the share of the bronchi that have them, by amount.
@@ -27,24 +24,22 @@ WIDENED_COUNT = {"small": 3, "moderate": 7, "large": 14}
 
 
 def draw_peribronchial_thickening(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
-    """Walls two to three times as thick, of some or all bronchi in both lungs; their lumina stay as they are."""
+    """Walls two to three times as thick, of some or all bronchi in both lungs; their lumina stay as they are.
+
+    They lie in the sleeve that the mask of the airways has in everybody: the mask does not tell the label.
+    """
     canvas = chest.canvas
     amount = AMOUNTS[rng.integers(3)]
     wall_mm = np.float32(WALL_MM[amount])
     chosen = rng.random(len(chest.airways)) < THICKENED_SHARE[amount]
     tubes = [branch.tube for branch, is_thick in zip(chest.airways, chosen, strict=True) if is_thick]
-    extra = [branch.tube for side in ("right", "left") for branch in _missing_bronchi(chest, rng, side)]
     box = lung_box(chest)
     reach = float(wall_mm) + canvas.voxel_mm
-    to_old, to_new = canvas.distance_to(tubes, box, reach), canvas.distance_to(extra, box, reach)
+    to_lumen = canvas.distance_to(tubes, box, reach)
     inside = canvas.coverage(chest.lung_mm[box.slices]) * is_free(canvas, box)
-    outer = canvas.coverage(np.minimum(to_old, to_new) - wall_mm) * inside
-    wall = outer * (1 - canvas.coverage(to_old))
+    wall = canvas.coverage(to_lumen - wall_mm) * inside * (1 - canvas.coverage(to_lumen))
     canvas.blend(wall, AIRWAY_WALL, box)
-    new_lumen = canvas.coverage(to_new) * inside
-    canvas.blend(new_lumen, AIR, box)
-    is_lesion = (wall >= _VISIBLE_WALL) | (new_lumen >= 0.5)
-    canvas.mark_region(REGION, is_lesion | (outer >= 0.5), box)
+    is_lesion = (wall >= _VISIBLE_WALL) & canvas.region_mask(REGION)[box.slices]
     canvas.mark_lesion(first_lesion, is_lesion, box)
     if not is_lesion.any():
         return ()  # no aerated lung is left: nothing to be seen, nothing to be said
@@ -110,23 +105,3 @@ def _wide_bronchi(
         if len(ends) == count:
             break
     return tubes
-
-
-def _missing_bronchi(chest: Chest, rng: np.random.Generator, side: str) -> tuple[Branch, ...]:
-    """Bronchi for a lung that has few, as beside a large heart or above fluid: a tree from nearest to its hilum."""
-    canvas, k = chest.canvas, chest.anatomy.scale
-    sign = 1.0 if side == "right" else -1.0
-    points = lung_points(chest, rng)
-    own = points.mm[(points.mm[:, 0] * sign > 0) & (points.depth_mm > 7)]
-    ends = np.array([branch.tube.end_mm for branch in chest.airways]).reshape(-1, 3)
-    seen = (ends[:, 0] * sign > 0) & (canvas.sample(chest.lung_mm, ends, outside=np.inf) < 0)
-    if seen.sum() >= _FEWEST or len(own) < 20:
-        return ()
-    root = own[np.argmin(np.linalg.norm(own - (sign * 38 * k, -12 * k, -24 * k), axis=1))]
-    aims = own[rng.choice(len(own), size=6, replace=False)]
-    directions = aims - root + rng.standard_normal((6, 3))
-
-    def is_inside(points_mm: Float[np.ndarray, "point 3"]) -> Bool[np.ndarray, "point"]:
-        return canvas.sample(chest.lung_mm, points_mm, outside=1.0) < -4
-
-    return grow_tree(rng, root, directions, 26.0 * k, 2.8 * k, 3, is_inside)

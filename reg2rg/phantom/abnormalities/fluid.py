@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from reg2rg.phantom.abnormalities.placing import NEIGHBORHOOD_MM, take_from_lung
+from reg2rg.phantom.abnormalities.placing import NEIGHBORHOOD_MM, replace_lung, take_from_lung
 from reg2rg.phantom.finding import AMOUNTS, Finding
-from reg2rg.phantom.organs import Chest
+from reg2rg.phantom.organs import Chest, great_vessels, pleura_shell_mm
 from reg2rg.phantom.shapes import Ellipsoid, Union
 
 # Transudates about 12, exudates about 17 (Abramowitz et al., AJR 2009).
@@ -16,9 +16,13 @@ EFFUSION_SHARE = {"small": (0.10, 0.21), "moderate": (0.29, 0.45), "large": (0.5
 
 
 def draw_pericardial_effusion(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
-    """Fluid of even thickness (6 to 22 mm) around the heart, inside the thorax; it joins the heart's mask."""
+    """Fluid of even thickness around the heart, inside the thorax; it joins the heart's mask.
+
+    5 to 18 % of the heart's width, 6 to 22 mm on average: a thickness in mm would tell how large the heart is. Great
+    vessels, airways, esophagus and bones stay free of it.
+    """
     canvas = chest.canvas
-    thickness = int(rng.integers(6, 23))
+    thickness = round(rng.uniform(0.05, 0.18) * chest.anatomy.heart_width_mm)
     hu = rng.uniform(*EFFUSION_HU)
     sac = Union(tuple(part.grown(thickness) for part in chest.heart.parts if isinstance(part, Ellipsoid)))
     box = canvas.box_of(sac, NEIGHBORHOOD_MM)
@@ -27,12 +31,20 @@ def draw_pericardial_effusion(chest: Chest, rng: np.random.Generator, first_lesi
     x, y, z = canvas.axes_mm(box)
     distance = np.maximum(sac.distance_mm(x, y, z), y - np.float32(chest.anatomy.thorax_depth_mm / 2 - 3))
     distance = np.maximum(distance, -chest.heart.distance_mm(x, y, z))
-    fluid = canvas.coverage(distance)
+    for vessel in great_vessels(chest.anatomy).values():
+        distance = np.maximum(distance, -vessel.distance_mm(x, y, z))
+    organs = ("trachea and bronchie", "esophagus", "bone")
+    is_free = ~np.any([canvas.region_mask(organ)[box.slices] for organ in organs], axis=0)
+    is_free |= chest.lung_mm[box.slices] < 0  # bronchi in the lung are pushed aside with it
+    fluid = canvas.coverage(distance) * is_free
     canvas.blend(fluid, hu, box)
     take_from_lung(chest, distance, box)
-    canvas.mark_region("heart", fluid >= 0.5, box)
-    canvas.unmark_region("abdomen", fluid >= 0.5, box)
-    canvas.mark_lesion(first_lesion, fluid >= 0.5, box)
+    is_fluid = fluid >= 0.5
+    canvas.mark_region("pleura", np.abs(distance) < pleura_shell_mm(canvas) * (chest.lung_mm[box.slices] < 0), box)
+    for pushed_aside in ("abdomen", "lung", "mediastinum", "pleura", "trachea and bronchie"):
+        canvas.unmark_region(pushed_aside, is_fluid, box)
+    canvas.mark_region("heart", is_fluid, box)
+    canvas.mark_lesion(first_lesion, is_fluid, box)
     return (Finding("Pericardial effusion", "heart", size_mm=thickness, lesion=first_lesion),)
 
 
@@ -57,9 +69,9 @@ def _fill_pleura(chest: Chest, side: str, amount: str, rng: np.random.Generator,
     height = np.clip((top - z) / (top - anatomy.dome_right_mm), 0, 1) ** 0.6
     climb = 0.3 * depth * np.exp(np.clip(chest.pleural_mm / 10, -8, 0))
     level = -anatomy.thorax_depth_mm / 2 + height * (depth + climb)
-    distance = np.maximum(np.maximum(y - level, chest.lung_mm), -x if side == "right" else x)
-    fluid = canvas.coverage(distance)
-    canvas.blend(fluid, hu, canvas.whole)
+    distance = np.maximum(y - level, -x if side == "right" else x)
+    fluid = replace_lung(chest, canvas.coverage(distance), hu, canvas.whole)
+    canvas.unmark_region("lung", fluid >= 0.5)
     take_from_lung(chest, distance, canvas.whole)
     canvas.mark_region("pleura", fluid >= 0.5)
     canvas.mark_lesion(lesion, fluid >= 0.5)

@@ -6,11 +6,12 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from reg2rg.phantom.canvas import Canvas
-from reg2rg.phantom.organs import LOBES, Chest
+from reg2rg.phantom.organs import FAT, LOBES, Chest, lung_hu
 from reg2rg.phantom.shapes import Ellipsoid
 from reg2rg.volume import Box
 
 NEIGHBORHOOD_MM = 40.0  # wider than half the largest lesion that is placed by depth below the lung's surface
+_WALL_HU = (FAT - 10, 300.0)  # what can lie beside the lung in a voxel of its edge
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +108,26 @@ def fill_lung(
     canvas = chest.canvas
     x, y, z = canvas.axes_mm(box)
     in_lobe = chest.lobe(x, y, z) == lobe
-    distance_mm = np.maximum(distance_mm, chest.lung_mm[box.slices])
-    filled = canvas.coverage(distance_mm) * (in_lobe & is_free(canvas, box))
-    canvas.blend(filled, hu, box)
+    filled = replace_lung(chest, canvas.coverage(distance_mm) * (in_lobe & is_free(canvas, box)), hu, box)
     canvas.mark_lesion(lesion, filled >= 0.5, box)
     occupy_lung(chest, np.where(in_lobe, distance_mm, np.maximum(distance_mm, np.float32(1))), box)
     return filled
+
+
+def replace_lung(
+    chest: Chest, coverage: Float[np.ndarray, "x y z"], hu: float, box: Box
+) -> Float[np.ndarray, "x y z"]:
+    """Puts tissue or fluid where there is lung: a voxel of lung and wall becomes one of tissue and wall, without lung.
+
+    Blending by the lung's own share would leave a dark rim: of a voxel half lung and half wall, a quarter is still lung.
+
+    Returns:
+        The share of each voxel of the box that was filled.
+    """
+    canvas = chest.canvas
+    share = canvas.coverage(chest.lung_mm[box.slices])
+    there = canvas.hu[box.slices]
+    _, y, _ = canvas.axes_mm(box)
+    wall = np.clip((there - share * lung_hu(chest.anatomy, y)) / np.maximum(1 - share, np.float32(1e-3)), *_WALL_HU)
+    canvas.blend(coverage * (share > 0), share * np.float32(hu) + (1 - share) * wall, box)
+    return coverage * share
