@@ -53,10 +53,10 @@ def draw_lung_opacity(chest: Chest, rng: np.random.Generator, first_lesion: int)
     number, radii = OPACITY_PATCHES[amount]
     radius = chest.anatomy.scale * rng.uniform(*radii)
     share = np.float32(rng.uniform(*OPACITY_SHARE))
-    lobe, patch, box, distance = _ragged_patch(chest, rng, radius, margin_mm=(number - 1) * 2.0 * radius)
+    lobe, patch, box, distance = _ragged_patch(chest, rng, radius, margin_mm=(number - 1) * 2.0 * radius, depth=0.7)
     own = lung_points(chest, rng).of_lobe(lobe)
     from_first = np.linalg.norm(own.mm - patch.center_mm, axis=1)
-    fits = np.flatnonzero((from_first > 1.5 * radius) & (from_first < 2.6 * radius) & (own.depth_mm > 0.2 * radius))
+    fits = np.flatnonzero((from_first > 1.5 * radius) & (from_first < 2.6 * radius) & (own.depth_mm > 0.4 * radius))
     for index in fits[:: max(fits.size // max(number - 1, 1), 1)][: number - 1]:
         x, y, z = own.mm[index].tolist()
         a, b, c = radius * rng.uniform(0.8, 1.1, size=3)
@@ -72,10 +72,10 @@ def draw_lung_opacity(chest: Chest, rng: np.random.Generator, first_lesion: int)
 
 
 def _ragged_patch(
-    chest: Chest, rng: np.random.Generator, radius_mm: float, margin_mm: float = 0.0
+    chest: Chest, rng: np.random.Generator, radius_mm: float, margin_mm: float = 0.0, depth: float = 0.4
 ) -> tuple[int, Ellipsoid, Box, Float[np.ndarray, "x y z"]]:
     """A place for a patch: lobe (index into LOBES), smooth outline, box with margin, distance to the ragged outline."""
-    lobe, center = place_in_lung(chest, rng, 0.4 * radius_mm)
+    lobe, center = place_in_lung(chest, rng, depth * radius_mm)
     a, b, c = radius_mm * rng.uniform(0.8, 1.2, size=3)
     patch = Ellipsoid(center, (a, b, c), rotation_about(2, rng.uniform(0, 180)))
     box = chest.canvas.box_of(patch, margin_mm=margin_mm + 0.4 * radius_mm + NEIGHBORHOOD_MM)
@@ -87,15 +87,15 @@ def _ragged_patch(
 def _open_bronchi(
     chest: Chest, rng: np.random.Generator, center_mm: Float[np.ndarray, "3"], radius_mm: float
 ) -> list[Tube]:
-    """A bronchus from the hilum's side through the patch, which forks: lumina of 4 to 6 mm, as segmental ones have."""
+    """A bronchus from the hilum's side through the patch, which forks: lumina of 3 to 6 mm, as segmental ones have."""
     k = chest.anatomy.scale
     hilum = np.array([38.0 if center_mm[0] > 0 else -38.0, -12.0, -24.0]) * k
     way = center_mm - hilum
     way /= max(float(np.linalg.norm(way)), 1e-3)
-    start, fork = center_mm - 1.1 * radius_mm * way, center_mm - 0.35 * radius_mm * way
-    wide = rng.uniform(2.3, 3.0)
+    start, fork = center_mm - 1.1 * radius_mm * way, center_mm - 0.45 * radius_mm * way
+    wide = rng.uniform(0.9, 1.1) * min(max(0.09 * radius_mm, 1.6), 2.8)
     tubes = [Tube(_point(start), _point(fork), wide, 0.9 * wide)]
-    for _ in range(3):
+    for _ in range(2 if radius_mm < 22 else 3):
         aim = fork + radius_mm * (1.1 * way + 0.55 * rng.standard_normal(3))
         tubes.append(Tube(_point(fork), _point(aim), 0.9 * wide, 0.65 * wide))
     return tubes

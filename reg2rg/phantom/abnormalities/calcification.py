@@ -13,14 +13,16 @@ from reg2rg.phantom.shapes import Ellipsoid, Point, Shape, Tube, Union
 
 # Plaques score from 130 HU (Agatston et al., JACC 1990); dense ones reach 1000 HU. In a bright vessel only those well
 # above the blood are seen.
-_LOWEST_PLAQUE_HU, _HIGHEST_PLAQUE_HU = 550.0, 1000.0
-_ABOVE_BLOOD_HU = 400.0
+_LOWEST_PLAQUE_HU, _HIGHEST_PLAQUE_HU = 600.0, 1000.0
+_ABOVE_BLOOD_HU = 500.0
 _VISIBLE_HU = 60.0
 
 _AORTIC_PLAQUES = {"small": (2, (8.0, 12.0)), "moderate": (5, (15.0, 24.0)), "large": (9, (22.0, 34.0))}
 """Number in each part of the aorta, and length in mm."""
 _CORONARY_PLAQUES = {"small": (1, (0.16, 0.22)), "moderate": (2, (0.28, 0.36)), "large": (3, (0.31, 0.36))}
 """Number in each artery, and length as a share of the artery's course."""
+_CORONARY_SHARE = {"small": 0.024, "moderate": 0.029, "large": 0.030}
+"""Thickness as a share of the heart's width: 3 to 4 mm in a heart of normal size."""
 
 # Courses over the ventricles as directions in the heart's own frame: x away from the apex, y to the front, z up. The
 # anterior descending follows the groove from the base to the apex, the others the groove between atria and ventricles.
@@ -57,7 +59,11 @@ def draw_arterial_calcification(chest: Chest, rng: np.random.Generator, first_le
             for tube in _aortic_plaque(aorta, is_blocked, rng, tubes, index / number, rng.uniform(*lengths))
         ]
         if _paint_plaques(chest, rng, plaques, first_lesion, "mediastinum"):
-            return (Finding("Arterial wall calcification", "mediastinum", amount=amount, detail=choice, lesion=first_lesion),)
+            return (
+                Finding(
+                    "Arterial wall calcification", "mediastinum", amount=amount, detail=choice, lesion=first_lesion
+                ),
+            )
     return ()
 
 
@@ -72,7 +78,9 @@ def draw_coronary_calcification(chest: Chest, rng: np.random.Generator, first_le
         tube
         for artery in arteries
         for index in range(number)
-        for tube in _coronary_plaque(chest, artery, (index + rng.uniform(0.1, 0.3)) / number, rng.uniform(*lengths))
+        for tube in _coronary_plaque(
+            chest, artery, (index + rng.uniform(0.1, 0.3)) / number, rng.uniform(*lengths), _CORONARY_SHARE[amount]
+        )
     ]
     if not _paint_plaques(chest, rng, plaques, first_lesion, "heart"):
         return ()
@@ -134,10 +142,10 @@ def _aortic_plaque(
     return []
 
 
-def _coronary_plaque(chest: Chest, artery: str, place: float, share: float) -> list[Tube]:
-    """A piece of an artery from the share `place` of its course, under the heart's surface."""
+def _coronary_plaque(chest: Chest, artery: str, place: float, share: float, thick: float) -> list[Tube]:
+    """A piece of an artery from the share `place` of its course, a voxel under the heart's surface."""
     heart, width = chest.heart, chest.anatomy.heart_width_mm
-    thickness = 0.5 * 0.027 * width
+    thickness = 0.5 * thick * width
     ventricles = heart.parts[0]
     assert isinstance(ventricles, Ellipsoid) and ventricles.rotation is not None
     course = np.array(_COURSES[artery])
@@ -149,7 +157,7 @@ def _coronary_plaque(chest: Chest, artery: str, place: float, share: float) -> l
     reach = np.linspace(0.75, 1.6, 60)
     points = np.array(ventricles.center_mm) + reach[:, None, None] * ways[None]  # reach, point, axis
     depth = -_distances(heart, points.reshape(-1, 3)).reshape(points.shape[:2])
-    deep = depth > thickness + 0.35 * chest.canvas.voxel_mm
+    deep = depth > thickness + 0.7 * chest.canvas.voxel_mm
     last = len(reach) - 1 - np.argmax(deep[::-1], axis=0)
     return _chain(points[last, np.arange(points.shape[1])], thickness)
 
