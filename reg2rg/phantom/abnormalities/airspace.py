@@ -28,7 +28,7 @@ _HAZE_MM = 8.0  # how slowly ground glass fades at its edge
 
 
 def draw_consolidation(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
-    """An airless part of one lobe with a ragged edge, in which the bronchi stay open, some of them wide enough to be seen on thick slices."""
+    """An airless part of one lobe with a ragged edge, in which the bronchi stay open, some of them wide."""
     canvas = chest.canvas
     amount = AMOUNTS[rng.integers(3)]
     radius = chest.anatomy.scale * rng.uniform(*{"small": (14, 19), "moderate": (26, 34), "large": (46, 62)}[amount])

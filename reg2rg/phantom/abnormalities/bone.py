@@ -11,7 +11,7 @@ from reg2rg.phantom.shapes import Ellipsoid
 _END_PLATE_HU = 650.0
 _IMPACTION_HU = 150.0
 # Where bone was: the disc's edge and fat, which come after the front edge.
-_LOST_FRONT_HU, _LOST_BACK_HU = -60.0, 30.0
+_LOST_FRONT_HU, _LOST_BACK_HU = -80.0, 20.0
 _LOSS_PERCENT = (35, 60)  # grade 2 begins at 25, grade 3 at 40 (Genant et al., J Bone Miner Res 1993)
 CALLUS_HU = 480.0  # woven bone
 _END_PLATE_MM = 4.5

@@ -9,6 +9,8 @@ from reg2rg.phantom.shapes import Ellipsoid, rotation_about
 
 # Water-like below 20 HU, hypodense solid above (Berland et al., JACR 2010); solid ones with necrosis lie around 20.
 LIVER_CYST_HU, LIVER_HYPODENSE_HU = (0.0, 12.0), (15.0, 26.0)
+# Of hydatid cysts 20 to 30 % have a calcified wall, which looks like a ring (Polat et al., RadioGraphics 2003).
+_CALCIFIED_SHARE, _CALCIFIED_WALL_HU, _CALCIFIED_WALL_MM = 0.25, (250.0, 500.0), 2.5
 THYROID_CYST_HU, THYROID_HYPODENSE_HU = (5.0, 20.0), (30.0, 60.0)
 BREAST_MASS_HU = (50.0, 80.0)  # gland is 30
 _LIVER_MM, _THYROID_MM, _BREAST_MM = (12, 50), (6, 30), (12, 40)
@@ -16,10 +18,11 @@ _LEAST_MM = 8  # where there is no room for more
 
 
 def draw_liver_lesion(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
-    """A cyst or a hypodense ball of 12 to 50 mm inside the liver; smaller where the scan shows little of it."""
+    """A cyst, some with a calcified wall, or a hypodense ball of 12 to 50 mm; smaller where little liver is seen."""
     canvas, anatomy = chest.canvas, chest.anatomy
     size = int(rng.integers(_LIVER_MM[0], _LIVER_MM[1] + 1))
-    hu = rng.uniform(*(LIVER_CYST_HU if rng.random() < 0.55 else LIVER_HYPODENSE_HU))
+    is_cyst, is_calcified = rng.random() < 0.65, rng.random() < _CALCIFIED_SHARE
+    hu, wall_hu = rng.uniform(*(LIVER_CYST_HU if is_cyst else LIVER_HYPODENSE_HU)), rng.uniform(*_CALCIFIED_WALL_HU)
     liver = canvas.region_mask("abdomen") & (np.abs(canvas.hu - np.float32(liver_hu(anatomy))) < 4)
     liver[:, :, canvas.axes_mm()[2].ravel() < anatomy.dome_right_mm - 140 * anatomy.scale] = False
     center = None
@@ -28,7 +31,11 @@ def draw_liver_lesion(chest: Chest, rng: np.random.Generator, first_lesion: int)
         size = size if center is not None else int(0.8 * size)
     if center is None:
         return ()
-    coverage, box = cover(canvas, (Ellipsoid(center, (size / 2, size / 2, size / 2)),))
+    ball = Ellipsoid(center, (size / 2, size / 2, size / 2))
+    coverage, box = cover(canvas, (ball,))
+    if is_cyst and is_calcified:
+        inner = canvas.coverage_of(ball.grown(-_CALCIFIED_WALL_MM), box)
+        hu = wall_hu + inner / np.maximum(coverage, np.float32(1e-3)) * np.float32(hu - wall_hu)
     if not paint(canvas, coverage, hu, first_lesion, box, "abdomen"):
         return ()
     return (Finding("Liver lesion", "abdomen", size_mm=size, lesion=first_lesion),)
