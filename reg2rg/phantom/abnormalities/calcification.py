@@ -13,7 +13,7 @@ from reg2rg.phantom.shapes import Ellipsoid, Point, Shape, Tube, Union
 
 # Plaques score from 130 HU (Agatston et al., JACC 1990); dense ones reach 1000 HU. In a bright vessel only those well
 # above the blood are seen.
-_LOWEST_PLAQUE_HU, _HIGHEST_PLAQUE_HU = 600.0, 1000.0
+_LOWEST_PLAQUE_HU, _HIGHEST_PLAQUE_HU = {"mediastinum": 600.0, "heart": 700.0}, 1000.0
 _ABOVE_BLOOD_HU = 500.0
 _VISIBLE_HU = 60.0
 
@@ -44,11 +44,12 @@ def draw_arterial_calcification(chest: Chest, rng: np.random.Generator, first_le
     number, lengths = _AORTIC_PLAQUES[amount]
     arch, descending = (1, 2, 3), (4, 5)  # pieces of the aorta above the root, which lies in the heart
     aorta = great_vessels(chest.anatomy)["aorta"]
-    taken = chest.canvas.region_mask("heart") | chest.canvas.region_mask("trachea and bronchie")
-    taken |= chest.canvas.lesions != 0
+    airways = chest.canvas.region_mask("trachea and bronchie")
 
-    def is_blocked(points: Float[np.ndarray, "point 3"]) -> bool:
-        return bool(chest.canvas.sample(taken, points, outside=1.0).any())
+    def is_blocked(points: Float[np.ndarray, "point 3"], margin_mm: float) -> bool:
+        # By the solid heart, not by its mask and fluid: without an effusion, plaques stay where they were.
+        in_heart = _distances(chest.heart, points).min() < margin_mm
+        return bool(in_heart or chest.canvas.sample(airways, points, outside=1.0).any())
 
     parts = {details[0]: (arch,), details[1]: (descending,), details[2]: (arch, descending)}
     for choice in (detail, *(other for other in details[:2] if other != detail)):
@@ -89,7 +90,7 @@ def draw_coronary_calcification(chest: Chest, rng: np.random.Generator, first_le
 
 def _paint_plaques(chest: Chest, rng: np.random.Generator, plaques: list[Tube], lesion: int, region: str) -> bool:
     canvas = chest.canvas
-    lowest = max(_LOWEST_PLAQUE_HU, blood_hu(chest.anatomy) + _ABOVE_BLOOD_HU)
+    lowest = max(_LOWEST_PLAQUE_HU[region], blood_hu(chest.anatomy) + _ABOVE_BLOOD_HU)
     hu = rng.uniform(lowest, _HIGHEST_PLAQUE_HU)
     if not plaques:
         return False
@@ -103,7 +104,7 @@ def _paint_plaques(chest: Chest, rng: np.random.Generator, plaques: list[Tube], 
 
 def _aortic_plaque(
     aorta: Union,
-    is_blocked: Callable[[Float[np.ndarray, "point 3"]], bool],
+    is_blocked: Callable[[Float[np.ndarray, "point 3"], float], bool],
     rng: np.random.Generator,
     tubes: tuple[int, ...],
     place: float,
@@ -116,6 +117,7 @@ def _aortic_plaque(
     thickness = rng.uniform(1.5, 2.0)
     for attempt in range(90):
         spread = 0.2 if attempt < 30 else 1.0  # a large heart can cover a whole piece
+        margin_mm = 14.0 if attempt < 60 else 3.0  # fluid may lie around the heart
         length_mm = length_mm if attempt < 60 else max(0.93 * length_mm, 6.0)
         piece = min(int((place + rng.uniform(0, spread)) * len(tubes)), len(tubes) - 1)
         tube = aorta.parts[tubes[piece]]
@@ -136,8 +138,8 @@ def _aortic_plaque(
         sideways = np.outer(np.cos(angles), across) + np.outer(np.sin(angles), np.cross(axis, across))
         points = start + share * (end - start) + np.outer(along, axis) + radius * sideways
         depth = -_distances(aorta, points)
-        if depth.max() < 2 * thickness + 1.5 and depth.min() > 0 and not is_blocked(points):
-            # In the wall, not where two pieces meet, nor where the heart or another lesion is drawn over the aorta.
+        if depth.max() < 2 * thickness + 1.5 and depth.min() > 0 and not is_blocked(points, margin_mm):
+            # In the wall, not where two pieces meet, nor where heart or airways are drawn over the aorta.
             return _chain(points, thickness)
     return []
 
