@@ -93,7 +93,25 @@ def test_scars_have_specks_of_calcium_and_lie_mostly_at_the_top() -> None:
         chest, (finding,) = draw("Pulmonary fibrotic sequela", seed)
         specks += chest.canvas.hu[lesion_of(chest, finding)].max() > 200
         upper += finding.lobe == "upper lobe"
+        outwards = np.broadcast_to(np.abs(chest.canvas.axes_mm()[0]), chest.canvas.hu.shape)[lesion_of(chest, finding)]
+        assert outwards.min() > chest.anatomy.mediastinum_mm, "not at the mediastinum"
     assert specks > 20 and upper > 12
+
+
+def test_consolidations_hold_open_bronchi() -> None:
+    for seed in SEEDS:
+        chest, (finding,) = draw("Consolidation", seed)
+        inside = chest.canvas.hu[lesion_of(chest, finding)]
+        assert 10 <= np.percentile(inside, 80) <= 50
+        assert (inside < -250).mean() > 0.005, "air in the bronchi"
+
+
+def test_holes_of_emphysema_are_fine() -> None:
+    for seed in SEEDS[:4]:
+        chest, (finding,) = draw("Emphysema", seed)
+        lesion = lesion_of(chest, finding)
+        runs = np.diff(np.pad(lesion, ((1, 1), (0, 0), (0, 0))).astype(np.int8), axis=0)
+        assert lesion.sum() / (runs == 1).sum() * VOXEL_MM < 9, "mean chord in mm"
 
 
 def test_emphysema_takes_its_share_of_the_upper_lung() -> None:
@@ -186,7 +204,7 @@ def test_nodules_have_the_density_of_their_kind() -> None:
         for finding in findings:
             if (finding.size_mm or 0) >= 10:
                 core = np.percentile(chest.canvas.hu[lesion_of(chest, finding)], 70)
-                low, high = {"solid": (-250, 65), "calcified": (65, 610), "ground-glass": (-700, -470)}[
+                low, high = {"solid": (-250, 65), "calcified": (65, 810), "ground-glass": (-720, -550)}[
                     finding.detail or ""
                 ]
                 assert low < core < high

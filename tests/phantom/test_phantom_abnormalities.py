@@ -16,9 +16,7 @@ from reg2rg.phantom.world import Phantom, make_phantom
 
 DRAWN = [name for name in DRAWERS if name != "Cardiomegaly"]
 CNR_FLOOR = 4.0
-FAINT = {"Liver lesion": 1.0, "Thyroid nodule": 1.8}  # 20 to 60 HU apart from the organ, in life, too
-# Holes of emphysema have soft edges: one that fills no voxel by half darkens the lung by up to 60 HU and is in no mask.
-STRAY = {"Emphysema": 0.02}
+FAINT = {"Liver lesion": 1.8, "Thyroid nodule": 1.8}  # 30 to 60 HU apart from the organ, in life, too
 
 
 @cache
@@ -46,7 +44,7 @@ def test_the_ct_changes_in_the_lesion_and_nowhere_else(name: str, seed: int) -> 
     lesion = phantom(seed, name).lesions != 0
     assert lesion.any() or not can_have(seed, name)
     near = binary_dilation(lesion, np.ones((3, 3, 3), bool), iterations=2)
-    assert (changed & ~near).sum() <= STRAY.get(name, 0.005) * changed.sum()
+    assert (changed & ~near).sum() <= 0.005 * changed.sum()
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -100,7 +98,7 @@ def test_nodules_have_their_diameter_within_a_voxel_and_lie_in_their_lobe() -> N
                 assert LOBES.index((finding.side, finding.lobe)) in lobe[lesion]
             assert chest.canvas.region_mask("lung")[lesion].mean() > 0.8
             sizes.append(finding.size_mm)
-    assert min(sizes) < 6 and max(sizes) > 20, "small ones and large ones"
+    assert 4 <= min(sizes) < 6 and 20 < max(sizes) <= 30, "small ones and large ones"
     assert 20 < len(sizes) < 60
 
 
@@ -251,10 +249,7 @@ def test_without_acquisition_hu_change_only_where_the_lesion_and_its_edge_are(na
     changed = np.abs(chest.canvas.hu - healthy().canvas.hu) > 1
     lesion = chest.canvas.lesions != 0
     assert not (changed & ~binary_dilation(lesion, np.ones((3, 3, 3), bool))).any()
-    # One voxel of eight of a collapsed vertebra was disc before and still is: the disc above reaches half a voxel into
-    # what is drawn anew. All other lesions change wherever they are marked.
-    least = {"Cardiomegaly": 0.0, "Vertebral compression": 0.85}.get(name, 0.98)
-    assert changed[lesion].mean() >= least
+    assert changed[lesion].mean() >= (0.0 if name == "Cardiomegaly" else 0.98)
 
 
 @pytest.mark.parametrize("name", ["Liver lesion", "Thyroid nodule", "Breast mass"])
@@ -286,7 +281,7 @@ def test_nodes_have_their_short_axis_and_lie_at_their_station() -> None:
 def test_a_collapsed_vertebra_loses_height_in_front_at_its_level() -> None:
     for seed in range(6):
         chest, (finding,) = draw("Vertebral compression", seed)
-        assert finding.percent is not None and 25 <= finding.percent <= 60 and finding.detail is not None
+        assert finding.percent is not None and 35 <= finding.percent <= 60 and finding.detail is not None
         low, high = vertebra_mm(chest.anatomy, int(finding.detail[1:]))
         z = chest.canvas.axes_mm()[2].ravel()[lesion_of(chest, finding).any(axis=(0, 1))]
         assert low - 2 < z.min() and z.max() < high + 2
@@ -298,7 +293,7 @@ def test_plaques_are_bright_more_of_them_with_the_amount() -> None:
         for seed in range(16):
             chest, (finding,) = draw(name, seed)
             lesion = lesion_of(chest, finding)
-            assert (chest.canvas.hu - healthy().canvas.hu)[lesion].max() > 100
+            assert (chest.canvas.hu - healthy().canvas.hu)[lesion].max() > 200
             if finding.detail in ("aortic arch", "left anterior descending", "right", "circumflex"):
                 volumes[finding.amount].append(int(lesion.sum()))
         means = [np.mean(volumes[amount]) for amount in AMOUNTS if volumes[amount]]

@@ -10,8 +10,10 @@ from reg2rg.phantom.organs import LUNG_BACK, LUNG_FRONT, Chest, smooth_noise
 
 # Emphysema: below -950 HU (Gevenois et al., AJRCCM 1996). Share of the lung above the carina that is lost: by the
 # CT index, from 6 % mild, from 14 % severe (Lynch et al., Radiology 2018); here further apart, so as to be told.
-EMPHYSEMA_HU = -985.0
-EMPHYSEMA_SHARE = {"small": 0.10, "moderate": 0.22, "large": 0.40}
+# Centrilobular holes are a few mm wide and mostly in the upper lobes (Fleischner glossary, 2008).
+EMPHYSEMA_HU = -990.0
+EMPHYSEMA_SHARE = {"small": 0.12, "moderate": 0.25, "large": 0.42}
+_HOLE_MM = 5.0  # grain of the noise whose peaks are the holes
 
 # Mosaic attenuation: lighter and darker lobules side by side (Fleischner glossary, 2008).
 MOSAIC_HU = {"small": 95.0, "moderate": 130.0, "large": 165.0}
@@ -20,17 +22,17 @@ _MOSAIC_MM = 36.0
 
 
 def draw_emphysema(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
-    """Holes without walls, 8 to 25 mm wide, in both lungs, fewer towards the base; more of them with the amount."""
+    """Holes without walls, 3 to 8 mm wide, in both lungs, few below the hilum; more of them with the amount."""
     canvas, k = chest.canvas, chest.anatomy.scale
     amount = AMOUNTS[rng.integers(3)]
     box = lung_box(chest)
     lung_mm = chest.lung_mm[box.slices]
     _, _, z = canvas.axes_mm(box)
-    noise = smooth_noise(canvas, 11.0, rng, box)
+    noise = smooth_noise(canvas, _HOLE_MM, rng, box)
     is_upper = (lung_mm < 0) & (z > 0)
     threshold = np.quantile(noise[is_upper][::3], 1 - EMPHYSEMA_SHARE[amount]) if is_upper.any() else 1.0
-    below = np.clip(-z / (60 * k), 0, None)
-    holes = np.clip(8 * (noise - np.float32(threshold) - below) + np.float32(0.5), 0, 1)
+    below = np.clip(-z / (45 * k), 0, None)
+    holes = np.clip(20 * (noise - np.float32(threshold) - below) + np.float32(0.5), 0, 1)
     holes *= canvas.coverage(lung_mm + 1) * is_free(canvas, box)
     canvas.blend(holes, EMPHYSEMA_HU, box)
     canvas.mark_lesion(first_lesion, holes >= 0.5, box)

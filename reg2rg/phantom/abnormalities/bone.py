@@ -4,21 +4,24 @@ import numpy as np
 
 from reg2rg.phantom.abnormalities.painting import paint
 from reg2rg.phantom.finding import KINDS, SIDES, Finding
-from reg2rg.phantom.organs import DISC, MUSCLE, Chest, rib_mm, vertebra_mm, vertebral_body_distance
+from reg2rg.phantom.organs import MUSCLE, Chest, rib_mm, vertebra_mm, vertebral_body_distance
 from reg2rg.phantom.shapes import Ellipsoid
 
 # Trabeculae pressed together and the healing end plate: between trabecular and cortical bone (Bushberg 2012, ch. 10).
-_END_PLATE_HU = 500.0
-_IMPACTION_HU = 120.0
+_END_PLATE_HU = 650.0
+_IMPACTION_HU = 150.0
+# Where bone was: the disc's edge and fat, which come after the front edge.
+_LOST_FRONT_HU, _LOST_BACK_HU = -80.0, 20.0
+_LOSS_PERCENT = (35, 60)  # grade 2 begins at 25, grade 3 at 40 (Genant et al., J Bone Miner Res 1993)
 CALLUS_HU = 480.0  # woven bone
-_END_PLATE_MM = 3.5
+_END_PLATE_MM = 4.5
 _PARTS = 3  # per axis of a voxel
 
 
 def draw_vertebral_compression(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
-    """A wedge: the upper end plate sinks, by the stated share of the height in front and a fifth of that at the back.
+    """A wedge: the upper end plate sinks, by the stated share of the height in front and a third of that at the back.
 
-    The disc above takes the room, the spine keeps its length. Under the sunken end plate the bone is dense.
+    Soft tissue takes the room, the spine keeps its length. Under the sunken end plate the bone is dense.
     """
     canvas, anatomy = chest.canvas, chest.anatomy
     k = anatomy.scale
@@ -28,7 +31,7 @@ def draw_vertebral_compression(chest: Chest, rng: np.random.Generator, first_les
     ]
     # Most lie between T7 and the lumbar spine (Wasnich, Bone 1996).
     weights = np.array([2.0 if int(name[1:]) >= 7 else 1.0 for name in inside])
-    percent = int(rng.integers(25, 61))
+    percent = int(rng.integers(_LOSS_PERCENT[0], _LOSS_PERCENT[1] + 1))
     if not inside:
         return ()
     name = str(rng.choice(inside, p=weights / weights.sum()))
@@ -40,14 +43,15 @@ def draw_vertebral_compression(chest: Chest, rng: np.random.Generator, first_les
         return ()
     x, y, z = canvas.axes_mm(box, _PARTS)
     from_front = np.clip((y - anatomy.spine_mm(z)) / (0.85 * 17 * k), -1, 1)
-    loss = (high - low) * percent / 100 * (0.6 + 0.4 * from_front)
+    loss = (high - low) * percent / 100 * (0.67 + 0.33 * from_front)
     top = high - loss
     front = vertebral_body_distance(anatomy, x, y, z) - 2.5 * k * np.clip(from_front, 0, 1)  # the front edge bulges
     in_canal = x**2 + (y - anatomy.spine_mm(z) + 23 * k) ** 2 < (9 * k + 1) ** 2
-    is_vertebra = (z > low - 0.5) & (z < high + 0.5) & (front < 0) & ~in_canal
+    is_vertebra = (z > low) & (z < high) & (front < 0) & ~in_canal
     edge = (front > -2.5 * k) * np.float32(260.0)
     bone = np.maximum(anatomy.bone_hu + _IMPACTION_HU, edge)
-    hu = np.where(z > top, DISC, np.where(z > top - _END_PLATE_MM * k, _END_PLATE_HU, bone))
+    lost = _LOST_BACK_HU + (_LOST_FRONT_HU - _LOST_BACK_HU) * (0.5 + 0.5 * from_front)
+    hu = np.where(z > top, lost, np.where(z > top - _END_PLATE_MM * k, _END_PLATE_HU, bone))
     shape = (*(n for size in box.size_xyz for n in (size, _PARTS)),)
     coverage = is_vertebra.reshape(shape).mean(axis=(1, 3, 5), dtype=np.float32)
     total = (is_vertebra * hu).reshape(shape).mean(axis=(1, 3, 5), dtype=np.float32)

@@ -13,14 +13,16 @@ from reg2rg.phantom.shapes import Ellipsoid, Point, Shape, Tube, Union
 
 # Plaques score from 130 HU (Agatston et al., JACC 1990); dense ones reach 1000 HU. In a bright vessel only those well
 # above the blood are seen.
-_LOWEST_PLAQUE_HU, _HIGHEST_PLAQUE_HU = 350.0, 900.0
-_ABOVE_BLOOD_HU = 330.0
+_LOWEST_PLAQUE_HU, _HIGHEST_PLAQUE_HU = {"mediastinum": 600.0, "heart": 700.0}, 1000.0
+_ABOVE_BLOOD_HU = 500.0
 _VISIBLE_HU = 60.0
 
-_AORTIC_PLAQUES = {"small": (2, (7.0, 11.0)), "moderate": (4, (10.0, 18.0)), "large": (8, (14.0, 25.0))}
+_AORTIC_PLAQUES = {"small": (2, (8.0, 12.0)), "moderate": (5, (15.0, 24.0)), "large": (9, (22.0, 34.0))}
 """Number in each part of the aorta, and length in mm."""
-_CORONARY_PLAQUES = {"small": (1, (0.13, 0.18)), "moderate": (2, (0.18, 0.28)), "large": (3, (0.26, 0.33))}
+_CORONARY_PLAQUES = {"small": (1, (0.16, 0.22)), "moderate": (2, (0.28, 0.36)), "large": (3, (0.31, 0.36))}
 """Number in each artery, and length as a share of the artery's course."""
+_CORONARY_SHARE = {"small": 0.024, "moderate": 0.029, "large": 0.030}
+"""Thickness as a share of the heart's width: 3 to 4 mm in a heart of normal size."""
 
 # Courses over the ventricles as directions in the heart's own frame: x away from the apex, y to the front, z up. The
 # anterior descending follows the groove from the base to the apex, the others the groove between atria and ventricles.
@@ -32,28 +34,38 @@ _COURSES = {
 
 
 def draw_arterial_calcification(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
-    """Plaques 3 to 4 mm thick along and around the wall of the arch, of the descending aorta, or of both."""
+    """Plaques 3 to 4 mm thick along and around the wall of the arch, of the descending aorta, or of both.
+
+    Where others left no room in the part that was drawn, they lie in the other one.
+    """
     details = KINDS["Arterial wall calcification"].details
     detail = details[rng.choice(3, p=[0.35, 0.25, 0.4])]
     amount = AMOUNTS[rng.integers(3)]
     number, lengths = _AORTIC_PLAQUES[amount]
     arch, descending = (1, 2, 3), (4, 5)  # pieces of the aorta above the root, which lies in the heart
     aorta = great_vessels(chest.anatomy)["aorta"]
-    heart = chest.canvas.region_mask("heart")
+    airways = chest.canvas.region_mask("trachea and bronchie")
 
-    def is_blocked(points: Float[np.ndarray, "point 3"]) -> bool:
-        return bool(chest.canvas.sample(heart, points, outside=1.0).any())
+    def is_blocked(points: Float[np.ndarray, "point 3"], margin_mm: float) -> bool:
+        # By the solid heart, not by its mask and fluid: without an effusion, plaques stay where they were.
+        in_heart = _distances(chest.heart, points).min() < margin_mm
+        return bool(in_heart or chest.canvas.sample(airways, points, outside=1.0).any())
 
-    parts = {details[0]: (arch,), details[1]: (descending,), details[2]: (arch, descending)}[detail]
-    plaques = [
-        tube
-        for tubes in parts
-        for index in range(number)
-        for tube in _aortic_plaque(aorta, is_blocked, rng, tubes, index / number, rng.uniform(*lengths))
-    ]
-    if not _paint_plaques(chest, rng, plaques, first_lesion, "mediastinum"):
-        return ()
-    return (Finding("Arterial wall calcification", "mediastinum", amount=amount, detail=detail, lesion=first_lesion),)
+    parts = {details[0]: (arch,), details[1]: (descending,), details[2]: (arch, descending)}
+    for choice in (detail, *(other for other in details[:2] if other != detail)):
+        plaques = [
+            tube
+            for tubes in parts[choice]
+            for index in range(number)
+            for tube in _aortic_plaque(aorta, is_blocked, rng, tubes, index / number, rng.uniform(*lengths))
+        ]
+        if _paint_plaques(chest, rng, plaques, first_lesion, "mediastinum"):
+            return (
+                Finding(
+                    "Arterial wall calcification", "mediastinum", amount=amount, detail=choice, lesion=first_lesion
+                ),
+            )
+    return ()
 
 
 def draw_coronary_calcification(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
@@ -67,7 +79,9 @@ def draw_coronary_calcification(chest: Chest, rng: np.random.Generator, first_le
         tube
         for artery in arteries
         for index in range(number)
-        for tube in _coronary_plaque(chest, artery, (index + rng.uniform(0.1, 0.3)) / number, rng.uniform(*lengths))
+        for tube in _coronary_plaque(
+            chest, artery, (index + rng.uniform(0.1, 0.3)) / number, rng.uniform(*lengths), _CORONARY_SHARE[amount]
+        )
     ]
     if not _paint_plaques(chest, rng, plaques, first_lesion, "heart"):
         return ()
@@ -76,8 +90,10 @@ def draw_coronary_calcification(chest: Chest, rng: np.random.Generator, first_le
 
 def _paint_plaques(chest: Chest, rng: np.random.Generator, plaques: list[Tube], lesion: int, region: str) -> bool:
     canvas = chest.canvas
-    lowest = max(_LOWEST_PLAQUE_HU, blood_hu(chest.anatomy) + _ABOVE_BLOOD_HU)
+    lowest = max(_LOWEST_PLAQUE_HU[region], blood_hu(chest.anatomy) + _ABOVE_BLOOD_HU)
     hu = rng.uniform(lowest, _HIGHEST_PLAQUE_HU)
+    if not plaques:
+        return False
     coverage, box = cover(canvas, tuple(plaques))
     # Heart and airways are drawn over the aorta where they touch it; and a plaque of the heart stays in it.
     in_heart = canvas.region_mask("heart")[box.slices]
@@ -88,17 +104,21 @@ def _paint_plaques(chest: Chest, rng: np.random.Generator, plaques: list[Tube], 
 
 def _aortic_plaque(
     aorta: Union,
-    is_blocked: Callable[[Float[np.ndarray, "point 3"]], bool],
+    is_blocked: Callable[[Float[np.ndarray, "point 3"], float], bool],
     rng: np.random.Generator,
     tubes: tuple[int, ...],
     place: float,
     length_mm: float,
 ) -> list[Tube]:
-    """An arc in the wall, around or along the vessel, at a share `place` of these pieces of the aorta or beyond."""
+    """An arc in the wall, around or along the vessel, at a share `place` of these pieces of the aorta or beyond.
+
+    Shorter where no place for the whole of it is found; none where there is no place at all.
+    """
     thickness = rng.uniform(1.5, 2.0)
-    points = np.zeros((4, 3))
-    for attempt in range(60):
+    for attempt in range(90):
         spread = 0.2 if attempt < 30 else 1.0  # a large heart can cover a whole piece
+        margin_mm = 14.0 if attempt < 60 else 3.0  # fluid may lie around the heart
+        length_mm = length_mm if attempt < 60 else max(0.93 * length_mm, 6.0)
         piece = min(int((place + rng.uniform(0, spread)) * len(tubes)), len(tubes) - 1)
         tube = aorta.parts[tubes[piece]]
         assert isinstance(tube, Tube)
@@ -118,16 +138,16 @@ def _aortic_plaque(
         sideways = np.outer(np.cos(angles), across) + np.outer(np.sin(angles), np.cross(axis, across))
         points = start + share * (end - start) + np.outer(along, axis) + radius * sideways
         depth = -_distances(aorta, points)
-        if depth.max() < 2 * thickness + 1.5 and depth.min() > 0 and not is_blocked(points):
-            # In the wall, not where two pieces meet, nor where the heart or its fluid is drawn over the aorta.
-            break
-    return _chain(points, thickness)
+        if depth.max() < 2 * thickness + 1.5 and depth.min() > 0 and not is_blocked(points, margin_mm):
+            # In the wall, not where two pieces meet, nor where heart or airways are drawn over the aorta.
+            return _chain(points, thickness)
+    return []
 
 
-def _coronary_plaque(chest: Chest, artery: str, place: float, share: float) -> list[Tube]:
-    """A piece of an artery from the share `place` of its course, under the heart's surface."""
+def _coronary_plaque(chest: Chest, artery: str, place: float, share: float, thick: float) -> list[Tube]:
+    """A piece of an artery from the share `place` of its course, a voxel under the heart's surface."""
     heart, width = chest.heart, chest.anatomy.heart_width_mm
-    thickness = 0.5 * 0.027 * width
+    thickness = 0.5 * thick * width
     ventricles = heart.parts[0]
     assert isinstance(ventricles, Ellipsoid) and ventricles.rotation is not None
     course = np.array(_COURSES[artery])
@@ -139,7 +159,7 @@ def _coronary_plaque(chest: Chest, artery: str, place: float, share: float) -> l
     reach = np.linspace(0.75, 1.6, 60)
     points = np.array(ventricles.center_mm) + reach[:, None, None] * ways[None]  # reach, point, axis
     depth = -_distances(heart, points.reshape(-1, 3)).reshape(points.shape[:2])
-    deep = depth > thickness + 0.35 * chest.canvas.voxel_mm
+    deep = depth > thickness + 0.7 * chest.canvas.voxel_mm
     last = len(reach) - 1 - np.argmax(deep[::-1], axis=0)
     return _chain(points[last, np.arange(points.shape[1])], thickness)
 

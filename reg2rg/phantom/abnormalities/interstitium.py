@@ -29,7 +29,10 @@ LOBULE_MM = 22.0
 
 
 def draw_fibrotic_sequela(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
-    """A scar at the pleura, mostly at a lung's top: streaks that draw together, a pleural cap and calcified specks."""
+    """A scar at the pleura, mostly at a lung's top: streaks that draw together, a pleural cap and calcified specks.
+
+    It lies at the chest wall or the top, never at the mediastinum.
+    """
     canvas, k = chest.canvas, chest.anatomy.scale
     amount = AMOUNTS[rng.integers(3)]
     radius = k * rng.uniform(*{"small": (16, 19), "moderate": (25, 30), "large": (38, 46)}[amount])
@@ -40,7 +43,9 @@ def draw_fibrotic_sequela(chest: Chest, rng: np.random.Generator, first_lesion: 
     lobe = choose_lobe(points, rng, _SCAR_LOBES)
     side, lobe_name = LOBES[lobe]
     own = points.of_lobe(lobe)
-    outer = np.flatnonzero(own.depth_mm < 8)
+    medial = chest.anatomy.mediastinum_mm + 12 * k
+    outwards = np.abs(own.mm[:, 0])
+    outer = np.flatnonzero((own.depth_mm < 8) & (outwards > max(medial, float(np.median(outwards)))))
     outer = outer if outer.size else np.arange(len(own.mm))
     high = outer[np.argsort(-own.mm[outer, 2])][: max(outer.size // 6, 1)]
     top = own.mm[rng.choice(high)]
@@ -49,7 +54,8 @@ def draw_fibrotic_sequela(chest: Chest, rng: np.random.Generator, first_lesion: 
 
     near = top + radius * rng.uniform(-1.1, 1.1, size=(500, 3))
     depth = -canvas.sample(chest.lung_mm, near, outside=np.inf)
-    near = near[(depth > 0) & (depth < max(6.0, canvas.voxel_mm)) & (chest.lobe(*near.T) == lobe)]
+    is_near = (depth > 0) & (depth < max(6.0, canvas.voxel_mm)) & (chest.lobe(*near.T) == lobe)
+    near = near[is_near & (np.abs(near[:, 0]) > medial)]
     ends = near[:streaks] if len(near) else top[None]
     starts = focus + 0.3 * radius * rng.uniform(-1, 1, size=ends.shape)
     bends = (starts + ends) / 2 + 0.15 * radius * rng.standard_normal(ends.shape)
@@ -65,6 +71,7 @@ def draw_fibrotic_sequela(chest: Chest, rng: np.random.Generator, first_lesion: 
     x, y, z = canvas.axes_mm(box)
     cap_mm = np.float32(4.5 + 0.12 * radius)
     cap = np.maximum(ball.grown(-0.25 * radius).distance_mm(x, y, z), -chest.lung_mm[box.slices] - cap_mm)
+    np.maximum(cap, np.float32(medial) - np.abs(x), out=cap)
     distance = np.minimum(canvas.distance_to(parts, box, 2 * NEIGHBORHOOD_MM / 3), cap)
     distance = np.maximum(distance, chest.lung_mm[box.slices])
     here = (chest.lobe(x, y, z) == lobe) & is_free(canvas, box)

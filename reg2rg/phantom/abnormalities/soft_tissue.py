@@ -7,27 +7,35 @@ from reg2rg.phantom.finding import SIDES, Finding
 from reg2rg.phantom.organs import Chest, liver_hu, thyroid_hu, thyroid_lobe
 from reg2rg.phantom.shapes import Ellipsoid, rotation_about
 
-# Water-like below 20 HU, hypodense solid above (Berland et al., JACR 2010).
-LIVER_CYST_HU, LIVER_HYPODENSE_HU = (0.0, 15.0), (20.0, 35.0)
+# Water-like below 20 HU, hypodense solid above (Berland et al., JACR 2010); solid ones with necrosis lie around 20.
+LIVER_CYST_HU, LIVER_HYPODENSE_HU = (0.0, 12.0), (15.0, 26.0)
+# Of hydatid cysts 20 to 30 % have a calcified wall, which looks like a ring (Polat et al., RadioGraphics 2003).
+_CALCIFIED_SHARE, _CALCIFIED_WALL_HU, _CALCIFIED_WALL_MM = 0.25, (250.0, 500.0), 2.5
 THYROID_CYST_HU, THYROID_HYPODENSE_HU = (5.0, 20.0), (30.0, 60.0)
-BREAST_MASS_HU = (40.0, 70.0)
-_LIVER_MM, _THYROID_MM, _BREAST_MM = (10, 60), (6, 30), (8, 40)
+BREAST_MASS_HU = (50.0, 80.0)  # gland is 30
+_LIVER_MM, _THYROID_MM, _BREAST_MM = (12, 50), (6, 30), (12, 40)
+_LEAST_MM = 8  # where there is no room for more
 
 
 def draw_liver_lesion(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
-    """A cyst or a hypodense ball of 10 to 60 mm inside the liver; smaller where the scan shows little of it."""
+    """A cyst, some with a calcified wall, or a hypodense ball of 12 to 50 mm; smaller where little liver is seen."""
     canvas, anatomy = chest.canvas, chest.anatomy
-    size = _log_uniform(rng, *_LIVER_MM)
-    hu = rng.uniform(*(LIVER_CYST_HU if rng.random() < 0.55 else LIVER_HYPODENSE_HU))
+    size = int(rng.integers(_LIVER_MM[0], _LIVER_MM[1] + 1))
+    is_cyst, is_calcified = rng.random() < 0.65, rng.random() < _CALCIFIED_SHARE
+    hu, wall_hu = rng.uniform(*(LIVER_CYST_HU if is_cyst else LIVER_HYPODENSE_HU)), rng.uniform(*_CALCIFIED_WALL_HU)
     liver = canvas.region_mask("abdomen") & (np.abs(canvas.hu - np.float32(liver_hu(anatomy))) < 4)
     liver[:, :, canvas.axes_mm()[2].ravel() < anatomy.dome_right_mm - 140 * anatomy.scale] = False
     center = None
-    while center is None and size >= _LIVER_MM[0]:
+    while center is None and size >= _LEAST_MM:
         center = find_room(chest, rng, liver, size / 2 + 0.5 * canvas.voxel_mm)
         size = size if center is not None else int(0.8 * size)
     if center is None:
         return ()
-    coverage, box = cover(canvas, (Ellipsoid(center, (size / 2, size / 2, size / 2)),))
+    ball = Ellipsoid(center, (size / 2, size / 2, size / 2))
+    coverage, box = cover(canvas, (ball,))
+    if is_cyst and is_calcified:
+        inner = canvas.coverage_of(ball.grown(-_CALCIFIED_WALL_MM), box)
+        hu = wall_hu + inner / np.maximum(coverage, np.float32(1e-3)) * np.float32(hu - wall_hu)
     if not paint(canvas, coverage, hu, first_lesion, box, "abdomen"):
         return ()
     return (Finding("Liver lesion", "abdomen", size_mm=size, lesion=first_lesion),)
@@ -64,7 +72,7 @@ def draw_thyroid_nodule(chest: Chest, rng: np.random.Generator, first_lesion: in
 
 
 def draw_breast_mass(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
-    """A dense, slightly oval mass of 8 to 40 mm in the fat of a woman's breast; smaller where the breast is small."""
+    """A dense, slightly oval mass of 12 to 40 mm in the fat of a woman's breast; smaller where the breast is small."""
     canvas, anatomy = chest.canvas, chest.anatomy
     side = SIDES[rng.integers(2)]
     size = _log_uniform(rng, *_BREAST_MM)
@@ -75,7 +83,7 @@ def draw_breast_mass(chest: Chest, rng: np.random.Generator, first_lesion: int) 
     breast = canvas.region_mask("breast") & ((x > 0) if side == "right" else (x < 0))
     fat = breast & (canvas.hu < -60)
     center = None
-    while center is None and size >= _BREAST_MM[0]:
+    while center is None and size >= _LEAST_MM:
         center = find_room(chest, rng, fat, 0.5 * size)
         if center is None and size > 14:  # a large one may take in the gland
             center = find_room(chest, rng, breast, 0.5 * size)
