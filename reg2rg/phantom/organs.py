@@ -51,7 +51,7 @@ _VERTEBRA_PITCH_MM = 23.0  # from disc to disc
 _DISC_MM = 6.0
 _RIB_PITCH_MM = 24.0
 _RIB_SLOPE = 0.55  # mm down per mm to the front
-_SLEEVE_MM = 3.5  # around the bronchi in the lung, or one voxel: their mask holds it, healthy or not
+_SLEEVE_MM = 3.0  # around the lumina of the bronchi in the lung: their mask holds it, healthy or not
 _HEART_FAT_SHARE = 0.04  # of the heart's width: the fat that parts it from everything else, some 1.4 voxels
 _FEWEST_BRONCHI = 4  # of a lobe
 
@@ -490,9 +490,9 @@ def _draw_airways(
         canvas.draw_thin(branch.tube.grown(_bronchial_wall_mm(branch.tube)), AIRWAY_WALL, region)
     for branch in branches:
         canvas.draw_thin(branch.tube, AIR)
-    sleeve_mm = max(_SLEEVE_MM, canvas.voxel_mm)
-    to_lumen = canvas.distance_to((branch.tube for branch in branches), canvas.whole, 2 * sleeve_mm)
-    canvas.mark_region(region, (to_lumen <= sleeve_mm) & (lung_mm <= 0))
+    reach_mm = _SLEEVE_MM + canvas.voxel_mm
+    to_lumen = canvas.distance_to((branch.tube for branch in branches), canvas.whole, reach_mm)
+    canvas.mark_region(region, (to_lumen <= _SLEEVE_MM) & (lung_mm <= 0))
     for tube in main:
         canvas.draw(tube.grown(_bronchial_wall_mm(tube)), AIRWAY_WALL, region)
     for tube in main:
