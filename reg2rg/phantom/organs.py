@@ -533,8 +533,8 @@ def _root_in_lung(
     """Where vessels and bronchi enter a lung: at the hilum, or at the nearest lung beside and above a large heart."""
     k = anatomy.scale
     hilum = k * np.array([side * 38, -12, -24])
-    steps = k * 6.0 * np.stack(np.meshgrid(side * np.arange(0, 9), np.arange(-5, 3), np.arange(-1, 9), indexing="ij"), -1)
-    steps = steps.reshape(-1, 3)
+    outward, frontward, upward = side * np.arange(0, 9), np.arange(-5, 3), np.arange(-1, 9)
+    steps = 6.0 * k * np.stack(np.meshgrid(outward, frontward, upward, indexing="ij"), -1).reshape(-1, 3)
     steps = steps[np.argsort(np.linalg.norm(steps, axis=1), kind="stable")]
     fits = canvas.sample(lung_mm, hilum + steps, outside=np.inf) < -4
     return hilum + steps[np.argmax(fits)]

@@ -36,6 +36,7 @@ from reg2rg.vocabulary import add_special_tokens, train_word_tokenizer
 ENCODERS_FILE = "encoders.safetensors"
 _CONFIG_FILE = "config.yaml"
 _FRAME = "The global information is provided as the context: . The region 0 is ."  # of the prompt, for the vocabulary
+_HELD_OUT = 64  # studies whose loss is drawn beside the training's
 _SIZES_ONLY = 8  # text vocabulary of a model whose language part is not used
 
 
@@ -82,27 +83,47 @@ def _vision_studies(
 
 def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
     dataset = open_dataset(Path(config.data), "train")
-    references = {key: dataset.reference(index) for index, key in enumerate(dataset.keys)}
-    if not any(any(texts.values()) for texts in references.values()):
+    references = [dataset.reference(index) for index in range(len(dataset))]
+    if not any(any(texts.values()) for texts in references):
         raise InputError(f"{config.data}: no study of the train split has region texts to learn from")
-    model, processor = _start(config, list(references.values()))
-    store = _crops(config, dataset, model.config)
+    model, processor = _start(config, references)
     _choose_parts(model, config)
-    encoders_are_frozen = config.parts == "language"
+    studies = _report_studies(config, dataset, model, processor)
+    held_out = None
+    if config.validate:
+        valid = open_dataset(Path(config.data), "valid")
+        whole = replace(config, shuffle_regions=False, fewest_regions=model.config.max_regions)
+        held_out = _report_studies(whole, valid, model, processor, min(config.validate, _HELD_OUT))
+    trainee = report.ReportTrainee(model, _encoders_are_frozen(config))
+    _fit(config, out, trainee, studies, report.collate, held_out)
+    (model.half() if config.half else model).save_pretrained(out / "model")
+    processor.save_pretrained(out / "model")
+    if not config.validate:
+        return {}
+    from reg2rg.train.validation import validate_reports
+
+    return validate_reports(out / "model", Path(config.data), config.validate)
+
+
+def _report_studies(
+    config: TrainConfig, dataset: Dataset, model: Reg2RG, processor: Processor, limit: int | None = None
+) -> report.ReportStudies:
+    """The dataset's studies that have texts, with what the model sees of them."""
+    store = _crops(config, dataset, model.config, limit)
     see: Callable[[int], Any] = store.__getitem__
-    if encoders_are_frozen:
+    if _encoders_are_frozen(config):
         tokens = TokenStore(store, model, config.bf16)
-        _fill(tokens, "tokens (train)", workers=1)
+        _fill(tokens, f"tokens ({dataset.split})", workers=1)
         see = [tokens[index] for index in tqdm(range(len(tokens)), "reading", disable=None)].__getitem__
-    other = {key: dataset.other_reference(index) for index, key in enumerate(dataset.keys)}
+    place = {key: index for index, key in enumerate(dataset.keys)}
     findings, others, indices = [], [], []
     for index, key in enumerate(store.keys):
-        reference = references[key]
+        reference = dataset.reference(place[key])
         if texts := [(name, reference[name]) for name in see(index).regions if reference.get(name)]:
             findings.append(texts)
-            others.append(other[key])
+            others.append(dataset.other_reference(place[key]))
             indices.append(index)
-    studies = report.ReportStudies(
+    return report.ReportStudies(
         findings,
         others,
         lambda row: see(indices[row]),
@@ -111,14 +132,10 @@ def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
         config.fewest_regions,
         config.max_length,
     )
-    _fit(config, out, report.ReportTrainee(model, encoders_are_frozen), studies, report.collate)
-    (model.half() if config.half else model).save_pretrained(out / "model")
-    processor.save_pretrained(out / "model")
-    if not config.validate:
-        return {}
-    from reg2rg.train.validation import validate_reports
 
-    return validate_reports(out / "model", Path(config.data), config.validate)
+
+def _encoders_are_frozen(config: TrainConfig) -> bool:
+    return config.parts == "language"
 
 
 def _start(config: TrainConfig, references: list[dict[str, str]]) -> tuple[Reg2RG, Processor]:
@@ -216,11 +233,16 @@ def _fit(
     trainee: nn.Module,
     studies: torch.utils.data.Dataset[Any],
     collate: Callable[[Any], dict[str, Any]],
+    held_out: torch.utils.data.Dataset[Any] | None = None,
 ) -> None:
     arguments = TrainingArguments(
         output_dir=str(out / "checkpoints"),
         max_steps=config.steps,
         per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
+        eval_strategy="no" if held_out is None else "steps",
+        eval_steps=config.save_every,
+        prediction_loss_only=True,
         gradient_accumulation_steps=config.accumulate,
         learning_rate=config.learning_rate,
         lr_scheduler_type="cosine" if config.schedule == "cosine" else "constant_with_warmup",
@@ -235,10 +257,12 @@ def _fit(
         logging_steps=10,
         report_to=[],
         remove_unused_columns=False,
-        label_names=[],
+        label_names=[] if held_out is None else ["labels"],
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    trainer = _PartTrainer(model=trainee, args=arguments, train_dataset=studies, data_collator=collate)
+    trainer = _PartTrainer(
+        model=trainee, args=arguments, train_dataset=studies, eval_dataset=held_out, data_collator=collate
+    )
     trainer.train(resume_from_checkpoint=get_last_checkpoint(arguments.output_dir) if _has(arguments) else None)
     write_curves(out, trainer.state.log_history)
 

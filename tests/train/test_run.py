@@ -1,5 +1,6 @@
 """Both stages on four phantoms: what they leave behind, what they refuse, and that they go on where they stopped."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +106,16 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
     ends = [read_tensor_file(world / name / "model" / "model.safetensors") for name in ("whole", "halves")]
     for name, value in ends[0].items():
         torch.testing.assert_close(ends[1][name], value, msg=name)
+
+
+def test_the_loss_of_held_out_studies_is_drawn_too(world: Path, encoders: Path) -> None:
+    train(replace(config(world, "report", "held_out"), encoders=str(encoders), validate=2, save_every=1))
+    with (world / "held_out" / "losses.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["1", "2"]
+    assert all(float(row["held_out_loss"]) > 0 for row in rows)
+    scores = json.loads((world / "held_out" / "validation.json").read_text())
+    assert scores["studies"] == 2 and "micro" in scores["findings"]
 
 
 def test_the_control_sees_nothing(world: Path, encoders: Path) -> None:

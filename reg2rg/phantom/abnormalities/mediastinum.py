@@ -75,8 +75,9 @@ def draw_medical_material(chest: Chest, rng: np.random.Generator, first_lesion: 
 def draw_lymphadenopathy(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
     """One to three enlarged nodes, each at a station of its own; they push the pleura aside and widen the mediastinum.
 
-    The size is the short axis in the axial plane; above 10 mm a node is enlarged (Fleischner glossary, 2008). A voxel of
-    fat parts a node from the great vessels. One node is always drawn, at the station with most room if all have little.
+    The size is the short axis in the axial plane; above 10 mm a node is enlarged (Fleischner glossary, 2008). A voxel
+    of fat parts a node from the great vessels. One node is always drawn, at the station with most room if all have
+    little.
     """
     number = int(rng.choice([1, 2, 3], p=[0.55, 0.3, 0.15]))
     blocked = _blocked(chest)
@@ -123,7 +124,7 @@ def _block(chest: Chest, node: Ellipsoid, blocked: Bool[np.ndarray, "x y z"]) ->
 def _place_node(
     chest: Chest, station: str, node: Ellipsoid, blocked: Bool[np.ndarray, "x y z"]
 ) -> tuple[Ellipsoid, float]:
-    """The node moved along its station to where it has room, as little as possible, and its share that is free there."""
+    """The node moved along its station to where it has room, no farther than needed, and its share that is free."""
     k = chest.anatomy.scale
     along = [k * _STEP_MM * np.arange(low, high + 1) for low, high in _REACH_STEPS[station]]
     steps = np.stack(np.meshgrid(*along, indexing="ij"), axis=-1).reshape(-1, 3)

@@ -114,12 +114,10 @@ def fill_lung(
     return filled
 
 
-def replace_lung(
-    chest: Chest, coverage: Float[np.ndarray, "x y z"], hu: float, box: Box
-) -> Float[np.ndarray, "x y z"]:
+def replace_lung(chest: Chest, coverage: Float[np.ndarray, "x y z"], hu: float, box: Box) -> Float[np.ndarray, "x y z"]:
     """Puts tissue or fluid where there is lung: a voxel of lung and wall becomes one of tissue and wall, without lung.
 
-    Blending by the lung's own share would leave a dark rim: of a voxel half lung and half wall, a quarter is still lung.
+    Blending by the lung's own share would leave a dark rim: a voxel half lung and half wall would stay a quarter lung.
 
     Returns:
         The share of each voxel of the box that was filled.
