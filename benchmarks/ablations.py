@@ -106,8 +106,8 @@ def markdown(runs: dict[tuple[str, bool], list[dict[str, Any]]]) -> str:
     lines = [
         "# Ablations",
         "",
-        "What each part of the method carries **on phantoms**. Each row is a language model trained by itself on the",
-        f"same frozen encoders: {settings['steps']} steps of {settings['batch_size']} phantoms; F1 of generated reports",
+        "What each part of the method carries **on phantoms**. Each row is a language model of its own on the same",
+        f"frozen encoders: {settings['steps']} steps of {settings['batch_size']} phantoms; F1 of generated reports",
         f"against what was drawn, on {studies} held-out phantoms, with 95 % intervals over resampled phantoms (and the",
         "lowest and highest of several seeds). Made by `python benchmarks/ablations.py`, whose first lines say how to",
         "repeat the runs.",
