@@ -1,13 +1,18 @@
 """What each part of the method carries: a table and a picture from the ablation runs' own files.
 
     for INPUTS in none global texture geometry texture+geometry all; do
-        reg2rg train --config phantom-ablation --inputs $INPUTS --out runs/ablations/$INPUTS
+        reg2rg train --config phantom-report --steps 1500 --inputs $INPUTS --out runs/ablations/$INPUTS
     done
-    reg2rg train --config phantom-ablation --shuffle_regions false --out runs/ablations/fixed-order
+    reg2rg train --config phantom-report --steps 1500 --shuffle_regions false --out runs/ablations/fixed
+    for SEED in 1 2; do for INPUTS in global all; do
+        reg2rg train --config phantom-report --steps 1500 --inputs $INPUTS --seed $SEED --out runs/ablations/$INPUTS-$SEED
+    done; done
+    python benchmarks/phantom_model.py --data data --model runs/ablations/all/model --swap-masks \
+        --json runs/ablations/swapped.json
     python benchmarks/ablations.py runs/ablations --markdown docs/ABLATIONS.md --picture docs/pictures/ablations.png
 
 Every run is a language model of its own. Runs that differ only in their seed are one row: the mean of the seeds, the
-lowest and highest of them where there are several, and the 95 % interval over resampled phantoms of their mean limits.
+lowest and highest of them where there are several, and the 95 % interval over resampled phantoms (mean of the limits).
 """
 
 import argparse
@@ -21,12 +26,14 @@ import numpy as np
 import yaml
 
 # In the order of the table: what is shown, as TrainConfig.inputs names it, and whether regions come in random order.
+SWAPPED = ("swapped", True)
 ROWS: dict[tuple[str, bool], str] = {
     ("none", True): "nothing (control)",
     ("global", True): "global only",
     ("texture", True): "texture only",
     ("geometry", True): "geometry only",
     ("texture+geometry", True): "texture + geometry",
+    SWAPPED: "all, masks swapped between studies (control)",
     ("all", False): "texture + geometry + global, regions in fixed order",
     ("all", True): "all: texture + geometry + global, random order (RRA)",
 }
@@ -84,6 +91,9 @@ def read_runs(folder: Path) -> dict[tuple[str, bool], list[dict[str, Any]]]:
         scores = json.loads(file.read_text())
         key = (settings["inputs"], settings["shuffle_regions"])
         runs.setdefault(key, []).append({"settings": settings, "scores": scores})
+    swapped = folder / "swapped.json"
+    if swapped.is_file():
+        runs[SWAPPED] = [{"scores": json.loads(swapped.read_text())}]
     return {key: runs[key] for key in ROWS if key in runs}
 
 

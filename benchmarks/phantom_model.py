@@ -3,7 +3,8 @@
     python benchmarks/phantom_model.py --data data --model phantom [--control runs/control/model] [--count 300]
 
 `data` is what `reg2rg phantom data --split valid --seed S --count N` wrote. Prints Markdown: naming, findings by group
-and by abnormality with 95 % intervals, sides, sizes, distinct texts. `--json FILE` keeps all figures.
+and by abnormality with 95 % intervals, sides, sizes, distinct texts. `--json FILE` keeps all figures. `--orders 20`
+measures naming in as many random orders of the prompt, too; `--swap-masks` shows each study the next one's masks.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import json
 import time
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from reg2rg.evaluate.drawn import score_drawn
 from reg2rg.generate import Reporter
@@ -23,21 +26,36 @@ def main() -> None:
     parser.add_argument("--model", default="phantom")
     parser.add_argument("--control")
     parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--orders", type=int, default=0, help="random prompt orders in which naming is measured, too")
+    parser.add_argument("--order-count", type=int, default=40, help="studies in each of them")
+    parser.add_argument("--swap-masks", action="store_true", help="a control: each study has the next one's masks")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
 
+    reporter = Reporter.load(args.model)
     started = time.perf_counter()
-    reports = report_valid(Reporter.load(args.model), args.data, args.count)
+    reports = report_valid(reporter, args.data, args.count, swap_masks=args.swap_masks)
     seconds = time.perf_counter() - started
     control = None
     if args.control:
         control = with_truth(report_valid(Reporter.load(args.control), args.data, args.count), args.data)
     naming = score_naming(reports)
     scores = score_drawn(with_truth(reports, args.data), control)
+    orders = [
+        score_naming(report_valid(reporter, args.data, args.order_count, order_seed=seed))
+        for seed in range(args.orders)
+    ]
     if args.json:
-        args.json.write_text(json.dumps({"naming": naming, "findings": scores}, indent=1))
+        found = {"studies": len(reports), "naming": naming, "findings": scores, "orders": orders}
+        args.json.write_text(json.dumps(found, indent=1))
     print(f"{len(reports)} phantoms, {seconds / len(reports):.2f} s each\n")
     print_markdown(naming, scores)
+    if orders:
+        right = [order["accuracy"] for order in orders]
+        print(f"\nNaming in {len(orders)} random orders, {args.order_count} phantoms each: ", end="")
+        print(f"mean {np.mean(right):.4f}, least {min(right):.4f}")
+        for region in ("lung", "pleura"):
+            print(f"  {region}: {np.mean([order['per_region'][region] for order in orders]):.4f}")
 
 
 def print_markdown(naming: dict[str, Any], scores: dict[str, Any]) -> None:

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from reg2rg.data.dataset import open_dataset
@@ -12,6 +14,7 @@ from reg2rg.evaluate.drawn import DrawnReport, score_drawn
 from reg2rg.generate import Reporter
 from reg2rg.nifti import stem
 from reg2rg.phantom.truth import is_phantom_dataset, read_truth
+from reg2rg.preprocess import StudyCrops
 from reg2rg.report import Report
 
 _BATCH = 16
@@ -30,17 +33,43 @@ def validate_reports(model: Path, data: Path, limit: int) -> dict[str, Any]:
     return scores
 
 
-def report_valid(reporter: Reporter, data: Path, limit: int) -> list[Report]:
-    """Reports of the first studies of the valid split, greedily."""
+def report_valid(
+    reporter: Reporter, data: Path, limit: int, order_seed: int | None = None, swap_masks: bool = False
+) -> list[Report]:
+    """Reports of the first studies of the valid split, greedily.
+
+    Args:
+        reporter: the loaded model.
+        data: the dataset.
+        limit: how many studies.
+        order_seed: regions stand in each prompt in a random order drawn from it; None for that of the ten.
+        swap_masks: a control: each study is shown the region masks of the next one.
+    """
     dataset = open_dataset(data, "valid")
     count = min(limit, len(dataset))
+    rng = np.random.default_rng(order_seed)
     reports: list[Report] = []
     with tqdm(total=count, desc="validation", unit="study", disable=None) as bar:
         for start in range(0, count, _BATCH):
             studies = [dataset[index] for index in range(start, min(start + _BATCH, count))]
-            reports += reporter.report(studies)
+            crops = [reporter.processor.crop(study) for study in studies]
+            if swap_masks:
+                crops = with_masks_of_the_next(crops)
+            if order_seed is not None:
+                crops = [crop.ordered(tuple(rng.permutation(crop.regions).tolist())) for crop in crops]
+            reports += reporter.report_crops(studies, crops)
             bar.update(len(studies))
     return reports
+
+
+def with_masks_of_the_next(crops: Sequence[StudyCrops]) -> list[StudyCrops]:
+    """The crops, each with the masks of the one after it, region by region; its own where the next lacks the region."""
+    swapped = []
+    for own, other in zip(crops, [*crops[1:], *crops[:1]], strict=True):
+        rows = {name: other.masks[row] for row, name in enumerate(other.regions)}
+        masks = [rows.get(name, own.masks[row]) for row, name in enumerate(own.regions)]
+        swapped.append(replace(own, masks=np.stack(masks)))
+    return swapped
 
 
 def with_truth(reports: Sequence[Report], data: Path) -> list[DrawnReport]:

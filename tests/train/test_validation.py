@@ -1,0 +1,53 @@
+"""Prompts in random orders, masks of another study, and how naming is counted."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reg2rg.generate import GenerationSettings, Reporter
+from reg2rg.phantom.dataset import write_dataset
+from reg2rg.phantom.world import make_phantom
+from reg2rg.preprocess import StudyCrops
+from reg2rg.processor import crops_of
+from reg2rg.report import Report
+from reg2rg.train.validation import report_valid, score_naming, with_masks_of_the_next
+
+
+@pytest.fixture(scope="module")
+def reporter() -> Reporter:
+    return Reporter.load("phantom", "cpu")
+
+
+def test_masks_of_the_next_study_come_region_by_region(reporter: Reporter) -> None:
+    one, two = (crops_of(make_phantom(seed).study, reporter.model.config) for seed in (2, 3))
+    bare = replace(two, regions=two.regions[1:], masks=two.masks[1:], textures=two.textures[1:], boxes=two.boxes[1:])
+    first, second = with_masks_of_the_next([one, bare])
+    assert first.regions == one.regions and second.regions == bare.regions
+    np.testing.assert_array_equal(first.textures, one.textures)
+    for row, name in enumerate(one.regions):
+        expected = bare.masks[bare.regions.index(name)] if name in bare.regions else one.masks[row]
+        np.testing.assert_array_equal(first.masks[row], expected)
+    np.testing.assert_array_equal(second.masks[0], one.masks[one.regions.index(bare.regions[0])])
+
+
+def test_prompts_in_a_random_order_are_named_by_their_masks(
+    reporter: Reporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dataset(tmp_path, count=2, seed=5, split="valid", workers=1)
+    seen: list[StudyCrops] = []
+
+    def write(
+        keys: list[str], crops: list[StudyCrops], settings: GenerationSettings, with_other: bool = False
+    ) -> tuple[list[str], list[bool]]:
+        seen.extend(crops)
+        texts = ["".join(f"The region {i} is {name}: Clear. " for i, name in enumerate(c.regions)) for c in crops]
+        return texts, [True] * len(crops)
+
+    monkeypatch.setattr(reporter, "write", write)
+    reports: list[Report] = report_valid(reporter, tmp_path, 2, order_seed=1)
+    assert any(crops.regions != tuple(sorted(crops.regions)) for crops in seen)
+    assert [tuple(r.name for r in report.regions) for report in reports] == [crops.regions for crops in seen]
+    scores = score_naming(reports)
+    assert scores["accuracy"] == 1 and scores["swaps"] == {}
