@@ -5,7 +5,8 @@
     done
     reg2rg train --config phantom-report --steps 1500 --shuffle_regions false --out runs/ablations/fixed
     for SEED in 1 2; do for INPUTS in global all; do
-        reg2rg train --config phantom-report --steps 1500 --inputs $INPUTS --seed $SEED --out runs/ablations/$INPUTS-$SEED
+        reg2rg train --config phantom-report --steps 1500 --inputs $INPUTS --seed $SEED \\
+            --out runs/ablations/$INPUTS-$SEED
     done; done
     python benchmarks/phantom_model.py --data data --model runs/ablations/all/model --swap-masks \
         --json runs/ablations/swapped.json
