@@ -39,16 +39,16 @@ def main() -> None:
 
 PAGE = """# Grounding
 
-Does a sentence hang on its lesion? Naming a region right says that the model knows which region it speaks of, not that
-it looked at it. In **phantoms** a lesion can be taken out of the CT while all else stays as it was
-(`make_phantom(seed, without=...)`): then what was stated of it should vanish, and what is stated of other regions should
-stay.
+Does a sentence hang on its lesion? Naming a region right says that the model knows which region it speaks of, not
+that it looked at it. In **phantoms** a lesion can be taken out of the CT while all else stays as it was
+(`make_phantom(seed, without=...)`): then what was stated of it should vanish, and what is stated of other regions
+should stay.
 
-Phantoms of the seeds {seeds}, never used in training; the shipped model (weights {sha256}...), greedily. Of the findings
-that were drawn and are stated: how many are no longer stated without their lesion (*vanished*), and in how many pairs
-with a lesion of another region, taken out instead, they are lost or stated otherwise: another side, size, lobe or amount
-(*disturbed*). Wordings may change. With 95 % intervals (Wilson). Made by `python benchmarks/grounding.py --markdown
-docs/GROUNDING.md`.
+Phantoms of the seeds {seeds}, never used in training; the shipped model (weights {sha256}...), greedily. Of the
+findings that were drawn and are stated: how many are no longer stated without their lesion (*vanished*), and in how
+many pairs with a lesion of another region, taken out instead, they are lost or stated otherwise: another side, size,
+lobe or amount (*disturbed*). Wordings may change. With 95 % intervals (Wilson). Made by `python
+benchmarks/grounding.py --markdown docs/GROUNDING.md`.
 
 {table}"""
 
