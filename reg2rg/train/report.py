@@ -6,6 +6,7 @@ its dropout by accident.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,19 +22,37 @@ Findings = Sequence[tuple[str, str]]
 """Region name and text of one study, in the order of the ten."""
 
 
-class ReportStudies(torch.utils.data.Dataset[dict[str, Any]]):
-    """Prompts, answers and what there is to see, region by region in a new order each time.
+@dataclass(frozen=True, eq=False)
+class ReportStudy:
+    """One study as a batch takes it.
 
-    Only regions with a text are asked for, as published.
+    Attributes:
+        findings: region names and texts, in an order of their own in which the first so many are asked for.
+        places: where each would stand if regions kept their order; None where the prompt takes them as they come.
+        other: its other report; empty where there is none.
+        image: the whole image, as an array of voxels or what frozen encoders made of it.
+        textures, masks: the same of each region, in the order of the findings.
+        fewest_regions: a batch asks for a random number of regions from this up to all of them.
+    """
+
+    findings: tuple[tuple[str, str], ...]
+    places: tuple[int, ...] | None
+    other: dict[str, str]
+    image: Tensor
+    textures: Tensor
+    masks: Tensor
+    fewest_regions: int
+
+
+class ReportStudies(torch.utils.data.Dataset[ReportStudy]):
+    """Studies with their regions in a new order each time; only regions with a text, as published.
 
     Args:
         findings: region texts of each study.
         others: the other report of each study; empty where there is none.
         see: gives what there is to see of study i: an EncodedStudy, or its StudyCrops.
-        processor: text to ids.
         shuffle_regions: a random order each time; otherwise the order given.
-        fewest_regions: a prompt asks for a random number of regions from this up to all of them.
-        max_length: longest prompt and answer in tokens.
+        fewest_regions: see `ReportStudy`.
     """
 
     def __init__(
@@ -41,48 +60,72 @@ class ReportStudies(torch.utils.data.Dataset[dict[str, Any]]):
         findings: Sequence[Findings],
         others: Sequence[dict[str, str]],
         see: Callable[[int], Any],
-        processor: Processor,
         shuffle_regions: bool,
         fewest_regions: int,
-        max_length: int,
     ) -> None:
-        self._findings, self._others, self._see, self._processor = findings, others, see, processor
-        self._shuffle_regions, self._fewest_regions, self._max_length = shuffle_regions, fewest_regions, max_length
+        self._findings, self._others, self._see = findings, others, see
+        self._shuffle_regions, self._fewest_regions = shuffle_regions, fewest_regions
 
     def __len__(self) -> int:
         return len(self._findings)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> ReportStudy:
         findings, seen = self._findings[index], self._see(index)
         # torch's global generator: the trainer keeps its state, so that a resumed run goes on in the same order.
         order = torch.randperm(len(findings)).tolist()
-        if self._fewest_regions < len(findings):
-            order = order[: int(torch.randint(self._fewest_regions, len(findings) + 1, ()))]
-        if not self._shuffle_regions:
-            order.sort()
-        ordered = [findings[place] for place in order]
+        ordered = tuple(findings[place] for place in order)
         rows = [seen.regions.index(name) for name, _ in ordered]
-        example = self._processor.example(ordered, self._max_length, self._others[index])
+        return ReportStudy(
+            ordered,
+            None if self._shuffle_regions else tuple(order),
+            self._others[index],
+            torch.as_tensor(seen.image),
+            torch.as_tensor(seen.textures)[rows],
+            torch.as_tensor(seen.masks)[rows],
+            self._fewest_regions,
+        )
+
+
+class ReportBatches:
+    """Makes batches of prompts and answers; called by the trainer.
+
+    All prompts of a batch ask for the same number of regions, as far as a study has them: of prompts of different
+    lengths, most of the work would be padding.
+
+    Args:
+        processor: text to ids.
+        max_length: longest prompt and answer in tokens.
+    """
+
+    def __init__(self, processor: Processor, max_length: int) -> None:
+        self._processor, self._max_length = processor, max_length
+
+    def __call__(self, studies: Sequence[ReportStudy]) -> dict[str, Any]:
+        """Token ids and labels padded on the right to the batch's longest; what there is to see is packed."""
+        most = max(len(study.findings) for study in studies)
+        fewest = min(studies[0].fewest_regions, most)
+        count = most if fewest == most else int(torch.randint(fewest, most + 1, ()))
+        chosen = [_first(study, count) for study in studies]
+        examples = [
+            self._processor.example([study.findings[row] for row in rows], self._max_length, study.other)
+            for study, rows in zip(studies, chosen, strict=True)
+        ]
+        labels = [torch.tensor(example.labels) for example in examples]
         return {
-            "token_ids": torch.tensor(example.ids),
-            "labels": torch.tensor(example.labels),
-            "image": torch.as_tensor(seen.image),
-            "textures": torch.as_tensor(seen.textures)[rows],
-            "masks": torch.as_tensor(seen.masks)[rows],
+            "token_ids": pad_sequence([torch.tensor(example.ids) for example in examples], batch_first=True),
+            "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL),
+            "image": torch.stack([study.image for study in studies]),
+            "textures": torch.cat([study.textures[rows] for study, rows in zip(studies, chosen, strict=True)]),
+            "masks": torch.cat([study.masks[rows] for study, rows in zip(studies, chosen, strict=True)]),
+            "region_counts": [len(rows) for rows in chosen],
         }
 
 
-def collate(studies: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
-    """Pads token ids on the right to the batch's longest; packs what there is to see."""
-    token_ids = [study["token_ids"] for study in studies]
-    return {
-        "token_ids": pad_sequence(token_ids, batch_first=True),
-        "labels": pad_sequence([study["labels"] for study in studies], batch_first=True, padding_value=IGNORED_LABEL),
-        "image": torch.stack([study["image"] for study in studies]),
-        "textures": torch.cat([study["textures"] for study in studies]),
-        "masks": torch.cat([study["masks"] for study in studies]),
-        "region_counts": [len(study["masks"]) for study in studies],
-    }
+def _first(study: ReportStudy, count: int) -> list[int]:
+    """The rows of the first so many findings, in the order of the prompt."""
+    rows = list(range(min(count, len(study.findings))))
+    places = study.places
+    return rows if places is None else sorted(rows, key=places.__getitem__)
 
 
 class ReportTrainee(nn.Module):

@@ -88,14 +88,14 @@ def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
         raise InputError(f"{config.data}: no study of the train split has region texts to learn from")
     model, processor = _start(config, references)
     _choose_parts(model, config)
-    studies = _report_studies(config, dataset, model, processor)
+    studies = _report_studies(config, dataset, model)
     held_out = None
     if config.validate:
         valid = open_dataset(Path(config.data), "valid")
         whole = replace(config, shuffle_regions=False, fewest_regions=model.config.max_regions)
-        held_out = _report_studies(whole, valid, model, processor, min(config.validate, _HELD_OUT))
+        held_out = _report_studies(whole, valid, model, min(config.validate, _HELD_OUT))
     trainee = report.ReportTrainee(model, _encoders_are_frozen(config))
-    _fit(config, out, trainee, studies, report.collate, held_out)
+    _fit(config, out, trainee, studies, report.ReportBatches(processor, config.max_length), held_out)
     (model.half() if config.half else model).save_pretrained(out / "model")
     processor.save_pretrained(out / "model")
     if not config.validate:
@@ -106,7 +106,7 @@ def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
 
 
 def _report_studies(
-    config: TrainConfig, dataset: Dataset, model: Reg2RG, processor: Processor, limit: int | None = None
+    config: TrainConfig, dataset: Dataset, model: Reg2RG, limit: int | None = None
 ) -> report.ReportStudies:
     """The dataset's studies that have texts, with what the model sees of them."""
     store = _crops(config, dataset, model.config, limit)
@@ -124,13 +124,7 @@ def _report_studies(
             others.append(dataset.other_reference(place[key]))
             indices.append(index)
     return report.ReportStudies(
-        findings,
-        others,
-        lambda row: see(indices[row]),
-        processor,
-        config.shuffle_regions,
-        config.fewest_regions,
-        config.max_length,
+        findings, others, lambda row: see(indices[row]), config.shuffle_regions, config.fewest_regions
     )
 
 

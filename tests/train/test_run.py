@@ -16,7 +16,7 @@ from reg2rg.model.folder import read_tensor_file
 from reg2rg.models import WEIGHTS_FILE, find_model
 from reg2rg.phantom.dataset import write_dataset
 from reg2rg.train.config import TrainConfig, parse_config, shipped_configs
-from reg2rg.train.report import collate
+from reg2rg.train.report import ReportBatches, ReportStudy
 from reg2rg.train.run import ENCODERS_FILE, train
 
 
@@ -86,18 +86,19 @@ def test_report_stage_starts_from_the_encoders(world: Path, encoders: Path) -> N
 def test_a_resumed_run_ends_as_an_uninterrupted_one(
     world: Path, encoders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = replace(config(world, "report", "whole"), encoders=str(encoders), steps=4, save_every=2)
+    whole = replace(config(world, "report", "whole"), encoders=str(encoders), steps=4, save_every=2, fewest_regions=2)
     train(whole)
     calls = iter(range(100))
+    make_batch = ReportBatches.__call__
 
-    def stop_before_step_four(studies: Any) -> Any:
+    def stop_before_step_four(batches: ReportBatches, studies: list[ReportStudy]) -> dict[str, Any]:
         if next(calls) == 3:
             raise KeyboardInterrupt
-        return collate(studies)
+        return make_batch(batches, studies)
 
     halves = replace(whole, out=str(world / "halves"))
     with monkeypatch.context() as patch:
-        patch.setattr("reg2rg.train.report.collate", stop_before_step_four)
+        patch.setattr(ReportBatches, "__call__", stop_before_step_four)
         with pytest.raises(KeyboardInterrupt):
             train(halves)
     assert (world / "halves" / "checkpoints" / "checkpoint-2").is_dir()
