@@ -36,7 +36,10 @@ class ViT3D(nn.Module):
             einops.EinopsError: if patches do not fill the crops.
         """
         x, y, z = crops.shape[1:]
-        tokens = self.dropout(self.patches(crops) + self.positions(*self.config.patches_xyz((x, y, z))))
+        patches = self.patches(crops)
+        # In the patches' own type: under autocast the sum would be float32, and so would all that follows.
+        positions = self.positions(*self.config.patches_xyz((x, y, z))).to(patches.dtype)
+        tokens = self.dropout(patches + positions)
         for block in self.blocks:
             tokens = block(tokens)
         return tokens
