@@ -26,7 +26,7 @@ from reg2rg.model.sampling import Sampling
 from reg2rg.models import WEIGHTS_FILE, find_model, notice_of
 from reg2rg.phantom.report import read_findings
 from reg2rg.preprocess import StudyCrops
-from reg2rg.processor import Processor
+from reg2rg.processor import Processor, crop_tensor
 from reg2rg.prompt import ParsedReport, build_target, parse_report
 from reg2rg.regions import find_region, get_region
 from reg2rg.report import ModelSource, RegionReport, Report, Sentence, split_sentences
@@ -154,7 +154,7 @@ class Reporter:
         return [self.processor.decode(ids) for ids in generated], complete
 
     def _tensor(self, arrays: list[np.ndarray]) -> torch.Tensor:
-        return torch.from_numpy(np.stack(arrays)).to(self.device)
+        return crop_tensor(np.stack(arrays), self.device)
 
     def _assemble(
         self, study: Study, crops: StudyCrops, text: str, warnings: list[str], seconds: dict[str, float]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float, Float32, Integer, Shaped, UInt8, UInt16
+from jaxtyping import Float, Float32, Int16, Integer, Shaped, UInt8, UInt16
 
 from reg2rg.errors import InputError
 from reg2rg.geometry import AxisBits, axis_bits, bits_box, memory_axes, resample, spaced_grid
@@ -26,6 +26,9 @@ from reg2rg.volume import Box, Study
 class StudyCrops:
     """What the networks see of one study, all on the same grid of voxels.
 
+    `crop_study` makes float32. `in_steps` makes int16 and uint8 of it, in which crops are kept and moved; `as_floats`
+    gives the numbers back, array by array, when they are needed.
+
     Attributes:
         image: the whole body, windowed to -1..1.
         regions: names of the regions that can be encoded, in the order of the ten; the region axis of the arrays.
@@ -37,10 +40,10 @@ class StudyCrops:
         with_mask: all regions with a mask, encoded or not.
     """
 
-    image: Float32[np.ndarray, "x y z"]
+    image: Float32[np.ndarray, "x y z"] | Int16[np.ndarray, "x y z"]
     regions: tuple[str, ...]
-    textures: Float32[np.ndarray, "region x y z"]
-    masks: Float32[np.ndarray, "region x y z"]
+    textures: Float32[np.ndarray, "region x y z"] | Int16[np.ndarray, "region x y z"]
+    masks: Float32[np.ndarray, "region x y z"] | UInt8[np.ndarray, "region x y z"]
     image_box: Box
     boxes: tuple[Box, ...]
     warnings: tuple[str, ...] = ()
@@ -56,6 +59,30 @@ class StudyCrops:
             masks=self.masks[rows],
             boxes=tuple(self.boxes[row] for row in rows),
         )
+
+
+STEPS = {np.dtype(np.int16): 2400, np.dtype(np.uint8): 255}
+"""Steps of 1 in crops that are no floats: a quarter of a HU in the published window; 255 steps of a mask."""
+
+
+def in_steps(crops: StudyCrops) -> StudyCrops:
+    """Crops of half (masks: a quarter) the size, rounded to the nearest step."""
+    kinds = {"image": np.int16, "textures": np.int16, "masks": np.uint8}
+    arrays = {
+        name: np.rint(getattr(crops, name) * np.float32(STEPS[np.dtype(kind)])).astype(kind)
+        for name, kind in kinds.items()
+    }
+    return replace(crops, **arrays)
+
+
+def as_floats(values: Shaped[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    """The float32 that a crop's array, or a part of it, stands for.
+
+    >>> as_floats(np.array([0, 51, 255], np.uint8)).tolist()
+    [0.0, 0.20000000298023224, 1.0]
+    """
+    steps = STEPS.get(values.dtype)
+    return values if steps is None else np.divide(values, np.float32(steps), dtype=np.float32)
 
 
 def crop_study(

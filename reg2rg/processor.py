@@ -3,10 +3,14 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reg2rg.model.config import Reg2RGConfig, load_config
-from reg2rg.preprocess import StudyCrops, crop_study, to_spacing
+from reg2rg.preprocess import STEPS, StudyCrops, crop_study, to_spacing
 from reg2rg.prompt import build_prompt, build_target
 from reg2rg.vocabulary import Example, decode_text, encode_example, encode_text, load_tokenizer
 from reg2rg.volume import Study
@@ -21,6 +25,13 @@ def crops_of(study: Study, config: Reg2RGConfig) -> StudyCrops:
         InputError: if there is nothing to encode.
     """
     return crop_study(to_spacing(study, config.grid_spacing_mm), config.crop_size_xyz, config.window, config.outside_hu)
+
+
+def crop_tensor(crops: Shaped[np.ndarray, "*shape"], device: torch.device | str) -> Float[Tensor, "*shape"]:
+    """Crops as the networks read them; those in steps become floats on the device, as `preprocess.as_floats` does."""
+    tensor = torch.from_numpy(crops if crops.flags.writeable else crops.copy()).to(device)
+    steps = STEPS.get(crops.dtype)
+    return tensor if steps is None else tensor.float() / steps
 
 
 class Processor:

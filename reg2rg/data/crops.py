@@ -8,19 +8,15 @@ import numpy as np
 from reg2rg.data.dataset import Dataset
 from reg2rg.data.store import StudyStore, digest_of
 from reg2rg.model.config import Reg2RGConfig
-from reg2rg.preprocess import StudyCrops
+from reg2rg.preprocess import StudyCrops, in_steps
 from reg2rg.processor import crops_of
 from reg2rg.volume import Box
 
 _FORMAT = 3  # raise it when the crops of the same settings change
-_STEPS = np.float32(2400)  # from the middle of the window to its ends: a quarter of a HU in the published one
-_MASK_STEPS = np.float32(255)
 
 
 class CropStore(StudyStore):
-    """Crops by study.
-
-    Intensities are kept in steps of a quarter of a HU (of the published window), masks in 255 steps.
+    """Crops by study, in steps (`preprocess.in_steps`): a published study is 134 MB then instead of 350.
 
     Args:
         dataset: whose studies.
@@ -46,10 +42,10 @@ class CropStore(StudyStore):
         stored = self.arrays(index)
         boxes = [Box(*(tuple(corner) for corner in box)) for box in stored["boxes"].tolist()]
         return StudyCrops(
-            image=np.divide(stored["image"], _STEPS, dtype=np.float32),
+            image=stored["image"],
             regions=tuple(stored["regions"].tolist()),
-            textures=np.divide(stored["textures"], _STEPS, dtype=np.float32),
-            masks=np.divide(stored["masks"], _MASK_STEPS, dtype=np.float32),
+            textures=stored["textures"],
+            masks=stored["masks"],
             image_box=boxes[0],
             boxes=tuple(boxes[1:]),
             warnings=tuple(stored["warnings"].tolist()),
@@ -60,12 +56,12 @@ class CropStore(StudyStore):
         return self.dataset.fingerprint(number)
 
     def _compute(self, number: int) -> dict[str, np.ndarray]:
-        crops = crops_of(self.dataset[number], self._config)
+        crops = in_steps(crops_of(self.dataset[number], self._config))
         return {
-            "image": np.rint(crops.image * _STEPS).astype(np.int16),
+            "image": crops.image,
             "regions": np.array(crops.regions),
-            "textures": np.rint(crops.textures * _STEPS).astype(np.int16),
-            "masks": np.rint(crops.masks * _MASK_STEPS).astype(np.uint8),
+            "textures": crops.textures,
+            "masks": crops.masks,
             "boxes": np.array([(box.start_xyz, box.stop_xyz) for box in (crops.image_box, *crops.boxes)]),
             "warnings": np.array(crops.warnings, dtype=str),
             "with_mask": np.array(crops.with_mask, dtype=str),

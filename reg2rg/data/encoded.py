@@ -11,6 +11,7 @@ from torch import Tensor
 from reg2rg.data.crops import CropStore
 from reg2rg.data.store import StudyStore
 from reg2rg.model.reg2rg import Reg2RG
+from reg2rg.processor import crop_tensor
 
 ENCODERS = ("vision", "perceiver", "mask_encoder")
 """The parts of the model that see voxels, and nothing else does."""
@@ -61,10 +62,10 @@ class TokenStore(StudyStore):
     def _compute(self, number: int) -> dict[str, np.ndarray]:
         crops = self._crops[number]
         device = next(self._model.parameters()).device
-        images = torch.from_numpy(np.concatenate([crops.image[None], crops.textures])).to(device)
+        images = crop_tensor(np.concatenate([crops.image[None], crops.textures]), device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
             latents = self._model.read_crops(images)
-            masks = self._model.read_masks(torch.from_numpy(crops.masks).to(device))
+            masks = self._model.read_masks(crop_tensor(crops.masks, device))
         return {
             "regions": np.array(crops.regions),
             "latents": latents.half().cpu().numpy(),

@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from reg2rg.model.reg2rg import Reg2RG
+from reg2rg.preprocess import as_floats
 from reg2rg.processor import Processor
 from reg2rg.vocabulary import IGNORED_LABEL
 
@@ -79,11 +81,15 @@ class ReportStudies(torch.utils.data.Dataset[ReportStudy]):
             ordered,
             None if self._shuffle_regions else tuple(order),
             self._others[index],
-            torch.as_tensor(seen.image),
-            torch.as_tensor(seen.textures)[rows],
-            torch.as_tensor(seen.masks)[rows],
+            _tensor(seen.image),
+            _tensor(seen.textures[rows]),
+            _tensor(seen.masks[rows]),
             self._fewest_regions,
         )
+
+
+def _tensor(seen: Tensor | np.ndarray) -> Tensor:
+    return seen if isinstance(seen, Tensor) else torch.from_numpy(as_floats(seen))
 
 
 class ReportBatches:

@@ -12,7 +12,7 @@ from reg2rg.data.store import StudyStore, digest_of
 from reg2rg.nifti import stem
 from reg2rg.phantom.finding import AMOUNTS, KINDS, LOBES, SIDES, Finding
 from reg2rg.phantom.truth import read_lesions, read_truth
-from reg2rg.preprocess import StudyCrops, area_resize
+from reg2rg.preprocess import StudyCrops, area_resize, as_floats
 from reg2rg.regions import REGION_NAMES
 from reg2rg.volume import Box
 
@@ -137,7 +137,7 @@ def targets_of(
         present=present,
         attributes=attributes,
         known=np.array([[name in (None, kind.region) for kind in KINDS.values()] for name in names], np.float32),
-        places=np.stack([_place(mask) for mask in crops.masks]),
+        places=np.stack([_place(mask) for mask in as_floats(crops.masks)]),
         lesion_rows=np.array(rows, np.int64),
         lesion_kinds=np.array(kinds, np.int64),
         lesion_cells=np.array(cells, np.uint8).reshape(-1, patches, CELLS**3),

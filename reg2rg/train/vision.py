@@ -19,6 +19,7 @@ from tqdm import tqdm
 from reg2rg.data.crops import CropStore
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.phantom.finding import KINDS
+from reg2rg.preprocess import as_floats
 from reg2rg.regions import REGION_NAMES
 from reg2rg.train.targets import ATTRIBUTES, CELLS, KIND_NAMES, KIND_OF_ATTRIBUTE, TargetStore
 
@@ -57,9 +58,9 @@ class VisionStudies(torch.utils.data.Dataset[dict[str, np.ndarray]]):
         ]
         regions = [row - 1 for row in seen if row > 0]
         study = {
-            "crops": np.concatenate([crops.image[None], crops.textures])[seen],
+            "crops": as_floats(np.stack([crops.image if row == 0 else crops.textures[row - 1] for row in seen])),
             "crop_names": np.array([-1 if names[row] is None else REGION_NAMES.index(names[row]) for row in seen]),
-            "masks": crops.masks[regions],
+            "masks": as_floats(crops.masks[regions]),
             "names": targets.names[regions],
             "places": targets.places[regions],
             "known": targets.known[seen],

@@ -18,6 +18,7 @@ from reg2rg.errors import InputError
 from reg2rg.intensity import HUWindow
 from reg2rg.model.config import Reg2RGConfig, load_config
 from reg2rg.nifti import write_labels, write_volume
+from reg2rg.preprocess import as_floats
 from reg2rg.processor import crops_of
 from reg2rg.volume import Volume
 
@@ -67,10 +68,10 @@ def test_crops_come_back_as_they_were(data: Path, tmp_path: Path, sizes: Reg2RGC
         stored, expected = crops[index], crops_of(dataset[index], sizes)
         half_step = (sizes.window.high - sizes.window.low) / 2 / 4800  # a quarter of a HU as published, halved
         scale = (sizes.window.high - sizes.window.low) / 2
-        np.testing.assert_allclose(stored.image * scale, expected.image * scale, atol=half_step * 1.01)
-        np.testing.assert_allclose(stored.textures * scale, expected.textures * scale, atol=half_step * 1.01)
-        np.testing.assert_allclose(stored.masks, expected.masks, atol=0.5 / 255 + 1e-6)
-        np.testing.assert_array_equal(stored.textures == -1, expected.textures == -1)
+        np.testing.assert_allclose(as_floats(stored.image) * scale, expected.image * scale, atol=half_step * 1.01)
+        np.testing.assert_allclose(as_floats(stored.textures) * scale, expected.textures * scale, atol=half_step * 1.01)
+        np.testing.assert_allclose(as_floats(stored.masks), expected.masks, atol=0.5 / 255 + 1e-6)
+        np.testing.assert_array_equal(as_floats(stored.textures) == -1, expected.textures == -1)
         for name in ("regions", "image_box", "boxes", "warnings", "with_mask"):
             assert getattr(stored, name) == getattr(expected, name)
 
@@ -85,7 +86,7 @@ def test_a_changed_mask_is_that_study_and_no_other(data: Path, tmp_path: Path, s
     crops.fill()
     after = {path.name: path.stat().st_mtime_ns for path in cache.rglob("*.arrays")}
     assert [name for name in before if before[name] != after[name]] == ["valid_2_a_1.arrays"]
-    np.testing.assert_allclose(crops[1].masks[0], crops_of(crops.dataset[1], sizes).masks[0], atol=0.003)
+    np.testing.assert_allclose(as_floats(crops[1].masks[0]), crops_of(crops.dataset[1], sizes).masks[0], atol=0.003)
 
 
 def test_a_mask_that_changed_is_seen_without_filling(data: Path, tmp_path: Path, sizes: Reg2RGConfig) -> None:
