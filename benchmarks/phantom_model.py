@@ -4,7 +4,8 @@
 
 `data` is what `reg2rg phantom data --split valid --seed S --count N` wrote. Prints Markdown: naming, findings by group
 and by abnormality with 95 % intervals, sides, sizes, distinct texts. `--json FILE` keeps all figures. `--orders 20`
-measures naming in as many random orders of the prompt, too; `--swap-masks` shows each study the next one's masks.
+measures naming in as many random orders of the prompt, too; `--swap-masks` shows each study the next one's masks;
+`--sample` draws words (seeded) instead of taking the likeliest, among those that reach `--top-p` together.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from reg2rg.evaluate.drawn import score_drawn
-from reg2rg.generate import Reporter
+from reg2rg.generate import GenerationSettings, Reporter
 from reg2rg.train.validation import report_valid, score_naming, with_truth
 
 
@@ -29,20 +30,23 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=0, help="random prompt orders in which naming is measured, too")
     parser.add_argument("--order-count", type=int, default=40, help="studies in each of them")
     parser.add_argument("--swap-masks", action="store_true", help="a control: each study has the next one's masks")
+    parser.add_argument("--sample", action="store_true")
+    parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
 
     reporter = Reporter.load(args.model)
+    settings = GenerationSettings(sample=args.sample, top_p=args.top_p)
     started = time.perf_counter()
-    reports = report_valid(reporter, args.data, args.count, swap_masks=args.swap_masks)
+    reports = report_valid(reporter, args.data, args.count, settings, swap_masks=args.swap_masks)
     seconds = time.perf_counter() - started
     control = None
     if args.control:
-        control = with_truth(report_valid(Reporter.load(args.control), args.data, args.count), args.data)
+        control = with_truth(report_valid(Reporter.load(args.control), args.data, args.count, settings), args.data)
     naming = score_naming(reports)
     scores = score_drawn(with_truth(reports, args.data), control)
     orders = [
-        score_naming(report_valid(reporter, args.data, args.order_count, order_seed=seed))
+        score_naming(report_valid(reporter, args.data, args.order_count, settings, order_seed=seed))
         for seed in range(args.orders)
     ]
     if args.json:

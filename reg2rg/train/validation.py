@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from reg2rg.data.dataset import open_dataset
 from reg2rg.evaluate.drawn import DrawnReport, score_drawn
-from reg2rg.generate import Reporter
+from reg2rg.generate import GenerationSettings, Reporter
 from reg2rg.nifti import stem
 from reg2rg.phantom.truth import is_phantom_dataset, read_truth
 from reg2rg.preprocess import StudyCrops
@@ -34,14 +34,20 @@ def validate_reports(model: Path, data: Path, limit: int) -> dict[str, Any]:
 
 
 def report_valid(
-    reporter: Reporter, data: Path, limit: int, order_seed: int | None = None, swap_masks: bool = False
+    reporter: Reporter,
+    data: Path,
+    limit: int,
+    settings: GenerationSettings | None = None,
+    order_seed: int | None = None,
+    swap_masks: bool = False,
 ) -> list[Report]:
-    """Reports of the first studies of the valid split, greedily.
+    """Reports of the first studies of the valid split.
 
     Args:
         reporter: the loaded model.
         data: the dataset.
         limit: how many studies.
+        settings: how text is generated; None for greedily.
         order_seed: regions stand in each prompt in a random order drawn from it; None for that of the ten.
         swap_masks: a control: each study is shown the region masks of the next one.
     """
@@ -57,7 +63,7 @@ def report_valid(
                 crops = with_masks_of_the_next(crops)
             if order_seed is not None:
                 crops = [crop.ordered(tuple(rng.permutation(crop.regions).tolist())) for crop in crops]
-            reports += reporter.report_crops(studies, crops)
+            reports += reporter.report_crops(studies, crops, settings)
             bar.update(len(studies))
     return reports
 
