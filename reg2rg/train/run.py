@@ -63,8 +63,9 @@ def _train_vision(config: TrainConfig, out: Path) -> dict[str, Any]:
     model = build_model(_sizes(config, _SIZES_ONLY))
     if config.encoders:
         load_encoders(model, Path(config.encoders))
-    trainee = vision.VisionPretrainer(model)
-    _fit(config, out, trainee, _vision_studies(config, "train", model.config), vision.collate)
+    studies = _vision_studies(config, "train", model.config)
+    trainee = vision.VisionPretrainer(model, studies.usual_cells())
+    _fit(config, out, trainee, studies, vision.collate)
     model_folder.write_tensor_file(out / ENCODERS_FILE, encoder_tensors(model))
     if not config.validate:
         return {}

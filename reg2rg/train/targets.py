@@ -93,6 +93,17 @@ class TargetStore(StudyStore):
         stored = self.arrays(index)
         return VisionTargets(**{field.name: stored[field.name] for field in fields(VisionTargets)})
 
+    def usual_cells(self, studies: int = 300) -> Float32[np.ndarray, " kind"]:
+        """How many cells of a kind's own region hold that kind in a study: the mean over the first studies."""
+        cells, regions = np.zeros(len(KINDS)), np.zeros(len(KINDS))
+        for index in range(min(studies, len(self))):
+            targets = self[index]
+            regions += targets.known[1:].sum(axis=0)
+            of_region = targets.lesion_rows > 0
+            counts = targets.lesion_cells[of_region].sum(axis=(1, 2))
+            np.add.at(cells, targets.lesion_kinds[of_region], counts)
+        return (cells / np.maximum(regions, 1)).astype(np.float32)
+
     def _source(self, number: int) -> str:
         return self._crops.fingerprint(number)
 

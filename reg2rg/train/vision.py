@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Integer
+from jaxtyping import Bool, Float, Float32, Int, Integer
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
@@ -45,6 +45,10 @@ class VisionStudies(torch.utils.data.Dataset[dict[str, np.ndarray]]):
 
     def __len__(self) -> int:
         return len(self._targets)
+
+    def usual_cells(self) -> Float32[np.ndarray, " kind"]:
+        """See `TargetStore.usual_cells`."""
+        return self._targets.usual_cells()
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         crops, targets = self._crops[index], self._targets[index]
@@ -110,11 +114,17 @@ def collate(studies: Sequence[dict[str, np.ndarray]]) -> dict[str, Tensor]:
 
 
 class VisionPretrainer(nn.Module):
-    """The model's encoders with heads that are thrown away afterwards."""
+    """The model's encoders with heads that are thrown away afterwards.
+
+    Args:
+        model: whose encoders.
+        usual_cells: of each kind, as `TargetStore.usual_cells` counts them.
+    """
 
     kind_of_attribute: Tensor
+    usual_cells: Tensor
 
-    def __init__(self, model: Reg2RG) -> None:
+    def __init__(self, model: Reg2RG, usual_cells: Float32[np.ndarray, " kind"]) -> None:
         super().__init__()
         sizes = model.config
         self.vision, self.perceiver, self.mask_encoder = model.vision, model.perceiver, model.mask_encoder
@@ -128,6 +138,7 @@ class VisionPretrainer(nn.Module):
         self.place_of_mask = nn.Linear(sizes.mask_encoder.width, 7)
         self.findings_of_mask = nn.Linear(sizes.mask_encoder.width, questions)
         self.register_buffer("kind_of_attribute", torch.from_numpy(KIND_OF_ATTRIBUTE), persistent=False)
+        self.register_buffer("usual_cells", torch.from_numpy(usual_cells), persistent=False)
 
     def forward(
         self,
@@ -158,7 +169,7 @@ class VisionPretrainer(nn.Module):
         losses = {
             "name": functional.cross_entropy(name_logits.float()[is_region], crop_names[is_region]),
             "findings": self._ask(findings, present, attributes, known),
-            "lesions": _focal_loss(lesion_logits, asked_lesions, known[is_region]),
+            "lesions": _focal_loss(lesion_logits, asked_lesions, known[is_region], self.usual_cells),
             "mask_name": functional.cross_entropy(self.name_of_mask(mask_tokens).float(), names),
             "mask_findings": self._ask(mask_findings, mask_present, mask_attributes, mask_known),
             "place": functional.mse_loss(self.place_of_mask(mask_tokens).float(), places),
@@ -195,14 +206,17 @@ def _focal_loss(
     logits: Float[Tensor, "crop patch cell kind"],
     lesions: Integer[Tensor, "crop patch cell kind"],
     known: Float[Tensor, "crop kind"],
+    usual_cells: Float[Tensor, " kind"],
 ) -> Float[Tensor, ""]:
-    """Focal loss with gamma 2 (Lin et al., ICCV 2017), over the number of cells with a lesion, kind by kind."""
+    """Focal loss with gamma 2 (Lin et al., ICCV 2017), over the usual number of cells with a lesion, kind by kind.
+
+    Over the batch's own number the loss would leap whenever a common kind happens to be missing.
+    """
     targets = lesions.float()
     loss = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     unsure = 1 - torch.exp(-loss)
     of_kind = (unsure**2 * loss * known[:, None, None]).sum((0, 1, 2))
-    cells = (targets * known[:, None, None]).sum((0, 1, 2))
-    return (of_kind / cells.clamp(min=10)).mean()
+    return (of_kind / (known.sum(dim=0) * usual_cells).clamp(min=1)).mean()
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ from reg2rg.phantom.world import Phantom, make_phantom
 from reg2rg.preprocess import StudyCrops
 from reg2rg.processor import crops_of
 from reg2rg.regions import REGION_NAMES
-from reg2rg.train.targets import ATTRIBUTES, CELLS, KIND_NAMES, VisionTargets, targets_of
+from reg2rg.train.targets import ATTRIBUTES, CELLS, KIND_NAMES, TargetStore, VisionTargets, targets_of
 from reg2rg.train.vision import _SIDES_SWAPPED
 
 SIZES = phantom_sizes(8)
@@ -81,3 +81,33 @@ def test_a_finding_without_attributes_asks_nothing_more() -> None:
     targets = targets_of(crops, (bare,), world.lesions, PATCHES)
     yes = [ATTRIBUTES[i] for i in np.flatnonzero(targets.attributes)]
     assert yes[-1] == ("Cardiomegaly", "54 %") and ("Cardiomegaly", "57 %") not in yes
+
+
+def test_usual_cells_are_a_mean_over_the_studies_that_have_the_region() -> None:
+    lung = np.array([[name in (None, kind.region) for kind in KINDS.values()] for name in (None, "lung")], np.float32)
+    nodule = KIND_NAMES.index("Lung nodule")
+
+    class Targets(TargetStore):
+        def __init__(self) -> None:
+            pass
+
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: int) -> VisionTargets:
+            cells = np.zeros((2, 2, CELLS**3), np.uint8)
+            cells[1, 0, : 3 * (index == 1)] = 1  # the image's row does not count, nor would studies without lungs
+            known = lung if index < 3 else lung[:1]
+            return VisionTargets(
+                names=np.array([5]),
+                present=np.zeros(len(KINDS), np.float32),
+                attributes=np.zeros(len(ATTRIBUTES), np.float32),
+                known=known,
+                places=np.zeros((1, 7), np.float32),
+                lesion_rows=np.array([0, 1]),
+                lesion_kinds=np.array([nodule, nodule]),
+                lesion_cells=cells,
+            )
+
+    usual = Targets().usual_cells()
+    assert usual[nodule] == 1 and usual.sum() == 1

@@ -96,10 +96,11 @@ def test_focal_loss_by_hand() -> None:
     logits = torch.zeros(1, 2, 8, 1)
     lesions = torch.zeros(1, 2, 8, 1, dtype=torch.uint8)
     lesions[0, 0, 0, 0] = 1
-    # Sixteen cells at a probability of a half: each (1/2)^2 ln 2, over at least ten cells with a lesion.
-    expected = 16 * 0.25 * np.log(2) / 10
-    assert float(_focal_loss(logits, lesions, torch.ones(1, 1))) == pytest.approx(expected, rel=1e-6)
-    assert float(_focal_loss(logits, lesions, torch.zeros(1, 1))) == 0
+    # Sixteen cells at a probability of a half: each (1/2)^2 ln 2, over the usual five cells with a lesion.
+    expected = 16 * 0.25 * np.log(2) / 5
+    usual = torch.tensor([5.0])
+    assert float(_focal_loss(logits, lesions, torch.ones(1, 1), usual)) == pytest.approx(expected, rel=1e-6)
+    assert float(_focal_loss(logits, lesions, torch.zeros(1, 1), usual)) == 0
 
 
 def test_area_under_curve_counts_ties_half() -> None:
