@@ -29,6 +29,7 @@ _SEEN_OTHERWISE = 0.3
 # Left and right lung look alike mirrored; any other region would be a person that does not exist.
 _MIRRORED = ("lung", "pleura")
 _NO_MIRROR = "middle lobe"  # is on the right only
+_SIZE_ONLY = "Cardiomegaly"  # nothing in its cells tells it
 
 
 class VisionStudies(torch.utils.data.Dataset[dict[str, np.ndarray]]):
@@ -123,6 +124,7 @@ class VisionPretrainer(nn.Module):
 
     kind_of_attribute: Tensor
     usual_cells: Tensor
+    is_seen: Tensor
 
     def __init__(self, model: Reg2RG, usual_cells: Float32[np.ndarray, " kind"]) -> None:
         super().__init__()
@@ -139,6 +141,7 @@ class VisionPretrainer(nn.Module):
         self.findings_of_mask = nn.Linear(sizes.mask_encoder.width, questions)
         self.register_buffer("kind_of_attribute", torch.from_numpy(KIND_OF_ATTRIBUTE), persistent=False)
         self.register_buffer("usual_cells", torch.from_numpy(usual_cells), persistent=False)
+        self.register_buffer("is_seen", torch.tensor([float(name != _SIZE_ONLY) for name in KINDS]), persistent=False)
 
     def forward(
         self,
@@ -169,7 +172,7 @@ class VisionPretrainer(nn.Module):
         losses = {
             "name": functional.cross_entropy(name_logits.float()[is_region], crop_names[is_region]),
             "findings": self._ask(findings, present, attributes, known),
-            "lesions": _focal_loss(lesion_logits, asked_lesions, known[is_region], self.usual_cells),
+            "lesions": _focal_loss(lesion_logits, asked_lesions, known[is_region] * self.is_seen, self.usual_cells),
             "mask_name": functional.cross_entropy(self.name_of_mask(mask_tokens).float(), names),
             "mask_findings": self._ask(mask_findings, mask_present, mask_attributes, mask_known),
             "place": functional.mse_loss(self.place_of_mask(mask_tokens).float(), places),
