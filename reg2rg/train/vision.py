@@ -130,10 +130,9 @@ class VisionPretrainer(nn.Module):
         super().__init__()
         sizes = model.config
         self.vision, self.perceiver, self.mask_encoder = model.vision, model.perceiver, model.mask_encoder
-        latent_numbers = sizes.perceiver.latents * sizes.vision.width
         questions = len(KINDS) + len(ATTRIBUTES)
-        self.name_of_crop = nn.Linear(latent_numbers, len(REGION_NAMES))
-        self.findings_of_crop = nn.Linear(latent_numbers, questions)
+        self.name_of_crop = nn.Linear(sizes.vision.width, len(REGION_NAMES))
+        self.findings_of_crop = nn.Linear(sizes.vision.width, questions)
         self.lesions_of_patch = nn.Linear(sizes.vision.width, CELLS**3 * len(KINDS))
         nn.init.constant_(self.lesions_of_patch.bias, _RARE)
         self.name_of_mask = nn.Linear(sizes.mask_encoder.width, len(REGION_NAMES))
@@ -160,7 +159,8 @@ class VisionPretrainer(nn.Module):
     ) -> dict[str, Tensor]:
         """The sum of the heads' losses, and what they say."""
         patches = self.vision(crops)
-        latents = self.perceiver(patches).flatten(1)
+        # The mean, which attention finds by itself: what each latent told in its own way, a language model finds late.
+        latents = self.perceiver(patches).mean(dim=1)
         mask_tokens = self.mask_encoder(masks)
         is_region = crop_names >= 0
         name_logits = self.name_of_crop(latents)
