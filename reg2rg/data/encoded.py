@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from reg2rg.data.crops import CropStore
@@ -23,15 +23,15 @@ class EncodedStudy:
 
     Attributes:
         regions: names, in the order of the rows.
-        image: latents of the whole image.
-        textures: latents of each region.
-        masks: one vector per region.
+        image: latents of the whole image; its patches where the perceiver is trained.
+        textures: the same of each region.
+        masks: one vector per region; the masks in steps where their encoder is trained.
     """
 
     regions: tuple[str, ...]
-    image: Float[Tensor, "latent width"]
-    textures: Float[Tensor, "region latent width"]
-    masks: Float[Tensor, "region mask_width"]
+    image: Float[Tensor, "token width"]
+    textures: Float[Tensor, "region token width"]
+    masks: Float[Tensor, "region mask_width"] | UInt8[np.ndarray, "region x y z"]
 
 
 class TokenStore(StudyStore):
@@ -43,17 +43,24 @@ class TokenStore(StudyStore):
         crops: whose crops.
         model: whose encoders.
         bf16: matrix products in bfloat16.
+        frozen: those of `ENCODERS` that training leaves as they are, the vision encoder among them. With the perceiver
+            patches become latents, with the mask encoder masks become vectors.
     """
 
-    def __init__(self, crops: CropStore, model: Reg2RG, bf16: bool) -> None:
-        folder = crops.folder.parent / f"tokens-{_digest(encoder_tensors(model), bf16)}" / crops.dataset.split
+    def __init__(self, crops: CropStore, model: Reg2RG, bf16: bool, frozen: tuple[str, ...] = ENCODERS) -> None:
+        folder = crops.folder.parent / f"tokens-{_digest(encoder_tensors(model, frozen), bf16)}" / crops.dataset.split
         super().__init__(folder, crops.keys)
-        self._crops, self._model, self._bf16 = crops, model.eval(), bf16
+        self._crops, self._model, self._bf16, self._frozen = crops, model.eval(), bf16, frozen
 
     def __getitem__(self, index: int) -> EncodedStudy:
         stored = self.arrays(index)
-        latents, masks = (torch.from_numpy(stored[name].copy()) for name in ("latents", "masks"))
-        return EncodedStudy(tuple(stored["regions"].tolist()), latents[0], latents[1:], masks)
+        tokens, masks = torch.from_numpy(stored["latents"].copy()), stored["masks"]
+        return EncodedStudy(
+            tuple(stored["regions"].tolist()),
+            tokens[0],
+            tokens[1:],
+            torch.from_numpy(masks.copy()) if "mask_encoder" in self._frozen else masks,
+        )
 
     def _source(self, number: int) -> str:
         return self._crops.fingerprint(number)
@@ -64,18 +71,18 @@ class TokenStore(StudyStore):
         device = next(self._model.parameters()).device
         images = crop_tensor(np.concatenate([crops.image[None], crops.textures]), device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
-            latents = self._model.read_crops(images)
-            masks = self._model.read_masks(crop_tensor(crops.masks, device))
-        return {
-            "regions": np.array(crops.regions),
-            "latents": latents.half().cpu().numpy(),
-            "masks": masks.half().cpu().numpy(),
-        }
+            tokens = self._model.read_voxels(images)
+            if "perceiver" in self._frozen:
+                tokens = self._model.read_patches(tokens)
+            masks = crops.masks
+            if "mask_encoder" in self._frozen:
+                masks = self._model.read_masks(crop_tensor(masks, device)).half().cpu().numpy()
+        return {"regions": np.array(crops.regions), "latents": tokens.half().cpu().numpy(), "masks": masks}
 
 
-def encoder_tensors(model: Reg2RG) -> dict[str, Tensor]:
-    """The weights on which the tokens depend."""
-    return {name: value for name, value in model.state_dict().items() if name.split(".")[0] in ENCODERS}
+def encoder_tensors(model: Reg2RG, parts: tuple[str, ...] = ENCODERS) -> dict[str, Tensor]:
+    """The weights of these encoders."""
+    return {name: value for name, value in model.state_dict().items() if name.split(".")[0] in parts}
 
 
 def _digest(tensors: dict[str, Tensor], bf16: bool) -> str:

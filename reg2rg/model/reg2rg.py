@@ -92,7 +92,14 @@ class Reg2RG(nn.Module):
 
     def read_crops(self, crops: Float[Tensor, "crop x y z"]) -> Float[Tensor, "crop latent width"]:
         """Texture crops, or whole images, as latents in the vision encoder's width."""
-        patches = self.vision(self._checked(crops).to(_dtype(self.vision)))
+        return self.read_patches(self.read_voxels(crops))
+
+    def read_voxels(self, crops: Float[Tensor, "crop x y z"]) -> Float[Tensor, "crop patch width"]:
+        """The first half of `read_crops`: a token per patch, by the vision encoder, which is frozen as published."""
+        return self.vision(self._checked(crops).to(_dtype(self.vision)))
+
+    def read_patches(self, patches: Float[Tensor, "crop patch width"]) -> Float[Tensor, "crop latent width"]:
+        """The second half of `read_crops`, by the perceiver."""
         return self.perceiver(patches.to(_dtype(self.perceiver)))
 
     def read_masks(self, masks: Float[Tensor, "region x y z"]) -> Float[Tensor, "region mask_width"]:

@@ -28,6 +28,8 @@ class TrainConfig:
         parts: what the report stage trains. published: LoRA, perceiver, mask encoder, projections, bracket tokens;
             language: language model, projections and bracket tokens, with frozen encoders whose output is kept;
             all: everything.
+        encoder_dropout: compute the frozen encoders' output anew in each step, with their dropout on, as the authors'
+            code does by accident. Otherwise it is computed once, without dropout, and kept in the cache.
         steps: optimizer steps.
         batch_size: studies per step.
         accumulate: batches whose gradients are added up before a step.
@@ -56,6 +58,7 @@ class TrainConfig:
     encoders: str = ""
     vocabulary: int = 1000
     parts: Literal["published", "language", "all"] = "published"
+    encoder_dropout: bool = False
     steps: int = 1000
     batch_size: int = 16
     accumulate: int = 1

@@ -135,12 +135,17 @@ def _first(study: ReportStudy, count: int) -> list[int]:
 
 
 class ReportTrainee(nn.Module):
-    """The model as the trainer calls it: from voxels, or from what frozen encoders made of them."""
+    """The model as the trainer calls it: from voxels, or from what frozen encoders made of them.
 
-    def __init__(self, model: Reg2RG, encoded: bool) -> None:
+    Args:
+        model: the model.
+        kept: the encoders whose output the studies bring along, as `TokenStore` keeps it; none for voxels.
+    """
+
+    def __init__(self, model: Reg2RG, kept: tuple[str, ...]) -> None:
         super().__init__()
         self.model = model
-        self._encoded = encoded
+        self._kept = kept
 
     def forward(
         self,
@@ -153,8 +158,12 @@ class ReportTrainee(nn.Module):
     ) -> dict[str, Tensor]:
         """The loss on the answers."""
         model = self.model
-        if self._encoded:
-            features = model.project(image.float(), textures.float(), masks.float(), region_counts)
-        else:
+        if not self._kept:
             features = model.encode(image, textures, masks, region_counts)
+        else:
+            tokens = torch.cat([image, textures]).float()
+            if "perceiver" not in self._kept:
+                tokens = model.read_patches(tokens)
+            vectors = masks.float() if "mask_encoder" in self._kept else model.read_masks(masks)
+            features = model.project(tokens[: len(image)], tokens[len(image) :], vectors, region_counts)
         return {"loss": model.loss(token_ids, labels, features)}

@@ -95,7 +95,7 @@ def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
         valid = open_dataset(Path(config.data), "valid")
         whole = replace(config, shuffle_regions=False, fewest_regions=model.config.max_regions)
         held_out = _report_studies(whole, valid, model, min(config.validate, _HELD_OUT))
-    trainee = report.ReportTrainee(model, _encoders_are_frozen(config))
+    trainee = report.ReportTrainee(model, _kept(config))
     _fit(config, out, trainee, studies, report.ReportBatches(processor, config.max_length), held_out)
     (model.half() if config.half else model).save_pretrained(out / "model")
     processor.save_pretrained(out / "model")
@@ -112,10 +112,12 @@ def _report_studies(
     """The dataset's studies that have texts, with what the model sees of them."""
     store = _crops(config, dataset, model.config, limit)
     see: Callable[[int], Any] = store.__getitem__
-    if _encoders_are_frozen(config):
-        tokens = TokenStore(store, model, config.bf16)
+    if kept := _kept(config):
+        tokens = TokenStore(store, model, config.bf16, kept)
         _fill(tokens, f"tokens ({dataset.split})", workers=1)
-        see = [tokens[index] for index in tqdm(range(len(tokens)), "reading", disable=None)].__getitem__
+        see = tokens.__getitem__
+        if kept == ENCODERS:  # a few numbers for each study
+            see = [tokens[index] for index in tqdm(range(len(tokens)), "reading", disable=None)].__getitem__
     place = {key: index for index, key in enumerate(dataset.keys)}
     findings, others, indices = [], [], []
     for index, key in enumerate(store.keys):
@@ -129,8 +131,11 @@ def _report_studies(
     )
 
 
-def _encoders_are_frozen(config: TrainConfig) -> bool:
-    return config.parts == "language"
+def _kept(config: TrainConfig) -> tuple[str, ...]:
+    """The encoders that are not trained, and whose output is therefore computed once."""
+    if config.encoder_dropout:
+        return ()
+    return {"published": ("vision",), "language": ENCODERS, "all": ()}[config.parts]
 
 
 def _start(config: TrainConfig, references: list[dict[str, str]]) -> tuple[Reg2RG, Processor]:

@@ -12,12 +12,16 @@ import torch
 
 from reg2rg.errors import InputError
 from reg2rg.generate import Reporter
+from reg2rg.model.build import build_model, tiny
+from reg2rg.model.config import LoRAConfig
 from reg2rg.model.folder import read_tensor_file
 from reg2rg.models import WEIGHTS_FILE, find_model
 from reg2rg.phantom.dataset import write_dataset
+from reg2rg.processor import Processor
 from reg2rg.train.config import TrainConfig, parse_config, shipped_configs
 from reg2rg.train.report import ReportBatches, ReportStudy
 from reg2rg.train.run import ENCODERS_FILE, train
+from reg2rg.vocabulary import add_special_tokens, train_word_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +121,27 @@ def test_the_loss_of_held_out_studies_is_drawn_too(world: Path, encoders: Path) 
     assert all(float(row["held_out_loss"]) > 0 for row in rows)
     scores = json.loads((world / "held_out" / "validation.json").read_text())
     assert scores["studies"] == 2 and "micro" in scores["findings"]
+
+
+def test_the_published_parts_learn_from_kept_patches_as_from_voxels(world: Path, tmp_path: Path) -> None:
+    tokenizer = train_word_tokenizer(["The region 0 is lung: Clear."], 300)
+    architecture = replace(tiny(len(tokenizer)).language, lora=LoRAConfig(2, 4, 0.0, ("q_proj",)))
+    sizes = replace(tiny(len(tokenizer)), language=architecture)
+    add_special_tokens(tokenizer, sizes.tokens)
+    torch.manual_seed(0)
+    build_model(sizes).save_pretrained(tmp_path / "start")
+    Processor(sizes, tokenizer).save_pretrained(tmp_path / "start")
+    start = read_tensor_file(tmp_path / "start" / "model.safetensors")
+    ends = {}
+    for name, dropout in (("kept", False), ("anew", True)):  # the tiny encoder has no dropout
+        settings = replace(config(world, "report", name), start=str(tmp_path / "start"), parts="published")
+        train(replace(settings, out=str(tmp_path / name), encoder_dropout=dropout))
+        ends[name] = read_tensor_file(tmp_path / name / "model" / "model.safetensors")
+    for name, value in ends["anew"].items():
+        torch.testing.assert_close(ends["kept"][name], value, atol=1e-3, rtol=1e-2, msg=name)
+        is_trained = name.split(".")[0] in ("perceiver", "mask_encoder", "project_crops") or "lora_" in name
+        if "lora_A" not in name and name.startswith(("vision", "perceiver.latents", "project_crops", "language")):
+            assert torch.equal(value, start[name]) != is_trained, name
 
 
 def test_the_control_sees_nothing(world: Path, encoders: Path) -> None:
