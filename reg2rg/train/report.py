@@ -161,7 +161,7 @@ class ReportTrainee(nn.Module):
         if not self._kept:
             features = model.encode(image, textures, masks, region_counts)
         else:
-            tokens = torch.cat([image, textures]).float()
+            tokens = torch.cat([image.float(), textures.float()])  # float16 means nothing to a CPU's autocast
             if "perceiver" not in self._kept:
                 tokens = model.read_patches(tokens)
             vectors = masks.float() if "mask_encoder" in self._kept else model.read_masks(masks)
