@@ -114,7 +114,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
 
 
 def test_the_loss_of_held_out_studies_is_drawn_too(world: Path, encoders: Path) -> None:
-    train(replace(config(world, "report", "held_out"), encoders=str(encoders), validate=2, save_every=1))
+    train(replace(config(world, "report", "held_out"), encoders=str(encoders), validate=2, save_every=1, bf16=True))
     with (world / "held_out" / "losses.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["1", "2"]
