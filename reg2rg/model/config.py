@@ -39,6 +39,8 @@ class ViTConfig:
         dropout: probability, after the positions and throughout the blocks.
         stem_channels: widths of strided convolutions ahead of the patches, each of which halves the grid; none as
             published.
+        stem_windows: parts of the input's scale, -1 to 1, each of which the convolutions see as a channel of its own,
+            clipped and spread, beside the whole.
     """
 
     patch_size_xyz: tuple[int, int, int]
@@ -51,6 +53,7 @@ class ViTConfig:
     mlp_width: int
     dropout: float
     stem_channels: tuple[int, ...] = ()
+    stem_windows: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         _check_positive(self)
@@ -59,6 +62,10 @@ class ViTConfig:
             raise InputError(
                 f"stem_channels: {len(self.stem_channels)} halvings do not divide patches of {self.patch_size_xyz}"
             )
+        if self.stem_windows and not self.stem_channels:
+            raise InputError("stem_windows: only convolutions (stem_channels) read them")
+        if any(not -1 <= low < high <= 1 for low, high in self.stem_windows):
+            raise InputError(f"stem_windows: expected pairs from low to high within -1 to 1, got {self.stem_windows}")
         if self.width % 3:
             raise InputError(f"width: expected a multiple of 3 (a third for each axis's positions), got {self.width}")
 

@@ -78,12 +78,19 @@ class ConvolutionalPatches(nn.Module):
 
     Not the published way: small models trained from scratch find small lesions with it (Xiao et al., "Early
     Convolutions Help Transformers See Better", NeurIPS 2021), which a linear layer per patch does not in their time.
+    Windows of their own for lung, soft tissue and calcium give each its contrast, as on a radiologist's screens.
     """
+
+    lows: Tensor
+    highs: Tensor
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
+        lows, highs = zip(*config.stem_windows, strict=True) if config.stem_windows else ((), ())
+        for name, limits in (("lows", lows), ("highs", highs)):
+            self.register_buffer(name, torch.tensor(limits).view(-1, 1, 1, 1), persistent=False)
         layers: list[nn.Module] = []
-        for channels, wider in pairwise((config.channels, *config.stem_channels)):
+        for channels, wider in pairwise((config.channels + len(config.stem_windows), *config.stem_channels)):
             layers += [nn.Conv3d(channels, wider, 3, stride=2, padding=1), nn.GELU()]
         left = tuple(size // 2 ** len(config.stem_channels) for size in config.patch_size_xyz)
         self.stem = nn.Sequential(*layers)
@@ -92,7 +99,11 @@ class ConvolutionalPatches(nn.Module):
 
     def forward(self, crops: Float[Tensor, "crop x y z"]) -> Float[Tensor, "crop patch width"]:
         """One vector per patch, x slowest, then y, then z."""
-        grid = self.project(self.stem(crops[:, None]))
+        seen = crops[:, None]
+        if len(self.lows):
+            middle, half = ((self.highs + sign * self.lows) / 2 for sign in (1, -1))
+            seen = torch.cat([seen, ((seen - middle) / half).clamp(-1, 1)], dim=1)
+        grid = self.project(self.stem(seen))
         return self.norm_tokens(rearrange(grid, "crop width x y z -> crop (x y z) width"))
 
 

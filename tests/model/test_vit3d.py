@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reg2rg.model.config import ViTConfig
-from reg2rg.model.vit3d import AxisPositions, PatchEmbedding, SelfAttention, ViT3D
+from reg2rg.model.vit3d import AxisPositions, ConvolutionalPatches, PatchEmbedding, SelfAttention, ViT3D
 
 CONFIG = ViTConfig(
     patch_size_xyz=(2, 3, 1),
@@ -36,6 +36,21 @@ def test_patches_are_cut_one_by_one() -> None:
                 cut.append(torch.stack([patch, patch], dim=-1).flatten())
     expected = embedding.norm_tokens(embedding.project(embedding.norm_voxels(torch.stack(cut))))
     assert torch.allclose(embedding(crop[None])[0], expected, atol=1e-6)
+
+
+def test_windows_of_the_stem_are_channels_of_their_own() -> None:
+    config = ViTConfig(
+        (4, 4, 4), (2, 2, 2), 1, 12, 1, 2, 4, 8, 0.0, stem_channels=(3,), stem_windows=((-1.0, -0.5), (0.0, 0.4))
+    )
+    patches = ConvolutionalPatches(config)
+    seen: list[Tensor] = []
+    patches.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    crop = torch.linspace(-1, 1, 8**3).view(1, 8, 8, 8)
+    patches(crop)
+    (channels,) = seen
+    torch.testing.assert_close(channels[:, 0], crop)
+    torch.testing.assert_close(channels[:, 1], (4 * crop + 3).clamp(-1, 1))
+    torch.testing.assert_close(channels[:, 2], (5 * crop - 1).clamp(-1, 1))
 
 
 def test_positions_take_the_last_row_of_each_stride() -> None:
