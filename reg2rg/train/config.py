@@ -38,7 +38,8 @@ class TrainConfig:
         schedule: what the learning rate does afterwards.
         weight_decay: of AdamW.
         shuffle_regions: region-report alignment; regions in random order in every prompt. Off: always as listed.
-        fewest_regions: each batch asks for a random number of regions from this up to all; 10 for all, as published.
+        fewest_regions: half of the batches ask for all regions, the others for a random number from this on; 10 for
+            all, as published.
         inputs: what the report stage's model is shown; the tokens of anything else are zero. none is the control that
             sees no image.
         max_length: longest prompt and answer in tokens.

@@ -34,7 +34,7 @@ class ReportStudy:
         other: its other report; empty where there is none.
         image: the whole image, as an array of voxels or what frozen encoders made of it.
         textures, masks: the same of each region, in the order of the findings.
-        fewest_regions: a batch asks for a random number of regions from this up to all of them.
+        fewest_regions: every other batch, by chance, asks for all regions, any other for a random number from this on.
     """
 
     findings: tuple[tuple[str, str], ...]
@@ -110,7 +110,9 @@ class ReportBatches:
         """Token ids and labels padded on the right to the batch's longest; what there is to see is packed."""
         most = max(len(study.findings) for study in studies)
         fewest = min(studies[0].fewest_regions, most)
-        count = most if fewest == most else int(torch.randint(fewest, most + 1, ()))
+        # Half of the batches ask for all: with even chances for each number the last regions would be seen too rarely.
+        is_whole = fewest == most or bool(torch.rand(()) < 0.5)
+        count = most if is_whole else int(torch.randint(fewest, most, ()))
         chosen = [_first(study, count) for study in studies]
         examples = [
             self._processor.example([study.findings[row] for row in rows], self._max_length, study.other)
