@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -330,10 +331,11 @@ def _departures(parsed: ParsedReport, num_regions: int) -> Iterator[str]:
     """What the model wrote that has no place in the report, and what it left unsaid."""
     seen: set[int] = set()
     for finding in parsed.findings:
+        text = shorten(finding.text, 120, placeholder=" ...")  # all of it is in the report's `generated`
         if finding.index >= num_regions:
-            yield f"the model wrote about region {finding.index}, which does not exist; left out: {finding.text!r}"
+            yield f"the model wrote about region {finding.index}, which does not exist; left out: {text!r}"
         elif finding.index in seen:
-            yield f"the model wrote about region {finding.index} again; left out: {finding.text!r}"
+            yield f"the model wrote about region {finding.index} again; left out: {text!r}"
         seen.add(finding.index)
     for slot in range(num_regions):
         if slot not in seen:
