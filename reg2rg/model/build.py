@@ -97,6 +97,10 @@ _PHANTOM_WINDOW = HUWindow(-1000, 600)
 """The published one ends at 200 HU, below blood with contrast: plaques would vanish in it."""
 
 
+_STEM_WINDOWS = (HUWindow(-1000, -400), HUWindow(-160, 240), HUWindow(200, 600))
+"""Lung, soft tissue, calcium: a plaque is one of few bright voxels in the last, and next to nothing in the whole."""
+
+
 def phantom(text_vocabulary_size: int) -> Reg2RGConfig:
     """The sizes of the shipped model of the phantom world: a few megabytes, trained from scratch on a laptop."""
     return Reg2RGConfig(
@@ -115,6 +119,7 @@ def phantom(text_vocabulary_size: int) -> Reg2RGConfig:
             mlp_width=432,
             dropout=0.0,
             stem_channels=(16, 32),
+            stem_windows=tuple(_part_of_scale(window, _PHANTOM_WINDOW) for window in _STEM_WINDOWS),
         ),
         perceiver=PerceiverConfig(latents=8, depth=2, heads=3, head_dim=48, mlp_width=432),
         mask_encoder=ViTConfig(
@@ -124,6 +129,12 @@ def phantom(text_vocabulary_size: int) -> Reg2RGConfig:
         max_regions=len(REGIONS),
         text_vocabulary_size=text_vocabulary_size,
     )
+
+
+def _part_of_scale(part: HUWindow, whole: HUWindow) -> tuple[float, float]:
+    """Where a window begins and ends once the whole one is scaled to -1 to 1."""
+    center, half = (whole.low + whole.high) / 2, (whole.high - whole.low) / 2
+    return (part.low - center) / half, (part.high - center) / half
 
 
 def tiny(text_vocabulary_size: int = 128) -> Reg2RGConfig:

@@ -22,11 +22,19 @@ class Perceiver(nn.Module):
         self.layers = nn.ModuleList(PerceiverLayer(config, width) for _ in range(config.depth))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, patches: Float[Tensor, "crop patch width"]) -> Float[Tensor, "crop latent width"]:
-        """What the latents have read of each crop."""
+    def forward(
+        self, patches: Float[Tensor, "crop patch width"], looks: list[Tensor] | None = None
+    ) -> Float[Tensor, "crop latent width"]:
+        """What the latents have read of each crop.
+
+        Args:
+            patches: tokens of each crop.
+            looks: takes, layer by layer, how much each head of each latent looks at each patch, as "crop (head
+                latent) patch"; what is missing to a sum of 1 is looked at in the latents.
+        """
         latents = repeat(self.latents, "latent width -> crop latent width", crop=len(patches))
         for layer in self.layers:
-            latents = layer(latents, patches)
+            latents = layer(latents, patches, looks)
         return self.norm(latents)
 
 
@@ -39,10 +47,13 @@ class PerceiverLayer(nn.Module):
         self.mlp = LatentMLP(config, width)
 
     def forward(
-        self, latents: Float[Tensor, "crop latent width"], patches: Float[Tensor, "crop patch width"]
+        self,
+        latents: Float[Tensor, "crop latent width"],
+        patches: Float[Tensor, "crop patch width"],
+        looks: list[Tensor] | None = None,
     ) -> Float[Tensor, "crop latent width"]:
         """The latents after one more look at the patches."""
-        latents = latents + self.attention(latents, patches)
+        latents = latents + self.attention(latents, patches, looks)
         return latents + self.mlp(latents)
 
 
@@ -60,7 +71,10 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(inner, width, bias=False)
 
     def forward(
-        self, latents: Float[Tensor, "crop latent width"], patches: Float[Tensor, "crop patch width"]
+        self,
+        latents: Float[Tensor, "crop latent width"],
+        patches: Float[Tensor, "crop patch width"],
+        looks: list[Tensor] | None = None,
     ) -> Float[Tensor, "crop latent width"]:
         """What attention adds to the latents."""
         asking = self.norm_latents(latents)
@@ -69,7 +83,12 @@ class CrossAttention(nn.Module):
         key, value = rearrange(
             self.key_value(answering), "crop token (part head dim) -> part crop head token dim", part=2, head=self.heads
         )
-        attended = functional.scaled_dot_product_attention(query, key, value)
+        if looks is None:
+            attended = functional.scaled_dot_product_attention(query, key, value)
+        else:
+            weights = torch.softmax(query @ key.mT * query.shape[-1] ** -0.5, dim=-1)
+            looks.append(rearrange(weights[..., : patches.shape[1]], "crop head latent patch -> crop (head latent) patch"))
+            attended = weights.to(value.dtype) @ value
         return self.out(rearrange(attended, "crop head latent dim -> crop latent (head dim)"))
 
 

@@ -101,8 +101,9 @@ class ConvolutionalPatches(nn.Module):
         """One vector per patch, x slowest, then y, then z."""
         seen = crops[:, None]
         if len(self.lows):
-            middle, half = ((self.highs + sign * self.lows) / 2 for sign in (1, -1))
-            seen = torch.cat([seen, ((seen - middle) / half).clamp(-1, 1)], dim=1)
+            scale = 2 / (self.highs - self.lows)
+            windowed = torch.addcmul(-1 - self.lows * scale, seen, scale).clamp_(-1, 1)
+            seen = torch.cat([seen, windowed], dim=1)
         grid = self.project(self.stem(seen))
         return self.norm_tokens(rearrange(grid, "crop width x y z -> crop (x y z) width"))
 

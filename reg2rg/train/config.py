@@ -37,6 +37,8 @@ class TrainConfig:
         warmup_steps: steps of linear warm-up.
         schedule: what the learning rate does afterwards.
         weight_decay: of AdamW.
+        beta2: of AdamW: how long it remembers the gradients' size. A short run from scratch should forget its first,
+            large ones (.95), or what is learnt late is learnt slowly.
         shuffle_regions: region-report alignment; regions in random order in every prompt. Off: always as listed.
         fewest_regions: half of the batches ask for all regions, the others for a random number from this on; 10 for
             all, as published.
@@ -67,6 +69,7 @@ class TrainConfig:
     warmup_steps: int = 20
     schedule: Literal["constant", "cosine"] = "constant"
     weight_decay: float = 0.0
+    beta2: float = 0.999
     shuffle_regions: bool = True
     fewest_regions: int = 10
     inputs: Literal["all", "none", "global", "texture", "geometry", "texture+geometry"] = "all"

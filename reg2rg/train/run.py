@@ -248,6 +248,7 @@ def _fit(
         lr_scheduler_type="cosine" if config.schedule == "cosine" else "constant_with_warmup",
         warmup_steps=config.warmup_steps,
         weight_decay=config.weight_decay,
+        adam_beta2=config.beta2,
         max_grad_norm=1.0,
         bf16=config.bf16,
         use_cpu=not torch.cuda.is_available(),

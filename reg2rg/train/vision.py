@@ -160,7 +160,8 @@ class VisionPretrainer(nn.Module):
         """The sum of the heads' losses, and what they say."""
         patches = self.vision(crops)
         # The mean, which attention finds by itself: what each latent told in its own way, a language model finds late.
-        latents = self.perceiver(patches).mean(dim=1)
+        looks: list[Tensor] | None = [] if self.training else None
+        latents = self.perceiver(patches, looks).mean(dim=1)
         mask_tokens = self.mask_encoder(masks)
         is_region = crop_names >= 0
         name_logits = self.name_of_crop(latents)
@@ -168,11 +169,13 @@ class VisionPretrainer(nn.Module):
         mask_findings = self.findings_of_mask(mask_tokens).float()
         # Only in the regions' crops: in the whole image most lesions are smaller than a voxel.
         asked_lesions = lesions[is_region]
+        asked = known[is_region] * self.is_seen
         lesion_logits = self.lesions_of_patch(patches[is_region]).float().view(asked_lesions.shape)
         losses = {
             "name": functional.cross_entropy(name_logits.float()[is_region], crop_names[is_region]),
             "findings": self._ask(findings, present, attributes, known),
-            "lesions": _focal_loss(lesion_logits, asked_lesions, known[is_region] * self.is_seen, self.usual_cells),
+            "lesions": _focal_loss(lesion_logits, asked_lesions, asked, self.usual_cells),
+            "looks": _looks_loss([look[is_region] for look in looks or ()], asked_lesions.amax(dim=2), asked),
             "mask_name": functional.cross_entropy(self.name_of_mask(mask_tokens).float(), names),
             "mask_findings": self._ask(mask_findings, mask_present, mask_attributes, mask_known),
             "place": functional.mse_loss(self.place_of_mask(mask_tokens).float(), places),
@@ -220,6 +223,27 @@ def _focal_loss(
     unsure = 1 - torch.exp(-loss)
     of_kind = (unsure**2 * loss * known[:, None, None]).sum((0, 1, 2))
     return (of_kind / (known.sum(dim=0) * usual_cells).clamp(min=1)).mean()
+
+
+def _looks_loss(
+    looks: Sequence[Float[Tensor, "crop pair patch"]],
+    lesions: Integer[Tensor, "crop patch kind"],
+    known: Float[Tensor, "crop kind"],
+) -> Float[Tensor, ""]:
+    """How surprising it is to each kind's own pair of a head and a latent that the lesion is where it is.
+
+    A lesion is one patch of hundreds. Latents that still look everywhere see it as a small part of a mean, and only
+    find out slowly where to look; so they are told (as in Liu et al., "Neural Machine Translation with Supervised
+    Attention", COLING 2016). Kinds without a lesion in a crop ask nothing; if pairs are fewer than kinds, kinds share.
+    """
+    losses = []
+    for look in looks:
+        own = torch.arange(lesions.shape[-1], device=look.device) % look.shape[1]
+        is_there = lesions.to(look.dtype) * known[:, None]
+        mass = torch.einsum("ckp,cpk->ck", look[:, own], is_there)
+        has_lesion = is_there.amax(dim=1)
+        losses.append(-(torch.log(mass + 1e-6) * has_lesion).sum() / has_lesion.sum().clamp(min=1))
+    return torch.stack(losses).mean() if losses else torch.zeros(())
 
 
 @torch.inference_mode()

@@ -32,3 +32,13 @@ def test_order_of_patches_does_not_matter() -> None:
     perceiver = Perceiver(CONFIG, width=12)
     patches = torch.randn(1, 7, 12)
     assert torch.allclose(perceiver(patches), perceiver(patches.flip(1)), atol=1e-6)
+
+
+def test_looks_are_the_attention_and_change_nothing_else() -> None:
+    torch.manual_seed(0)
+    perceiver = Perceiver(CONFIG, width=12)
+    patches = torch.randn(2, 7, 12)
+    looks: list[torch.Tensor] = []
+    assert torch.allclose(perceiver(patches, looks), perceiver(patches), atol=1e-6)
+    assert [look.shape for look in looks] == [(2, 6, 7)] * 2
+    assert all(0 < float(look.sum(dim=-1).min()) < 1 and float(look.sum(dim=-1).max()) < 1 for look in looks)

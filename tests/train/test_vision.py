@@ -8,7 +8,7 @@ from reg2rg.data.crops import CropStore
 from reg2rg.phantom.finding import KINDS
 from reg2rg.preprocess import StudyCrops
 from reg2rg.train.targets import ATTRIBUTES, CELLS, KIND_NAMES, TargetStore, VisionTargets
-from reg2rg.train.vision import VisionStudies, _focal_loss, area_under_curve, collate
+from reg2rg.train.vision import VisionStudies, _focal_loss, _looks_loss, area_under_curve, collate
 from reg2rg.volume import Box
 
 PATCHES = (2, 1, 1)
@@ -101,6 +101,19 @@ def test_focal_loss_by_hand() -> None:
     usual = torch.tensor([5.0])
     assert float(_focal_loss(logits, lesions, torch.ones(1, 1), usual)) == pytest.approx(expected, rel=1e-6)
     assert float(_focal_loss(logits, lesions, torch.zeros(1, 1), usual)) == 0
+
+
+def test_looks_loss_by_hand() -> None:
+    look = torch.tensor([[[0.5, 0.25, 0.125], [0.0, 0.25, 0.5]]])  # two pairs, three patches
+    lesions = torch.zeros(1, 3, 3, dtype=torch.uint8)
+    lesions[0, :2, 0] = 1  # read by the first pair
+    lesions[0, 1, 2] = 1  # the third kind is read by the first pair, too
+    known = torch.tensor([[1.0, 1.0, 1.0]])
+    expected = -(np.log(0.75) + np.log(0.25)) / 2
+    assert float(_looks_loss([look, look], lesions, known)) == pytest.approx(expected, rel=1e-4)
+    assert float(_looks_loss([look], lesions, torch.tensor([[1.0, 1.0, 0.0]]))) == pytest.approx(-np.log(0.75), rel=1e-4)
+    assert float(_looks_loss([look], lesions * 0, known)) == 0
+    assert float(_looks_loss([], lesions, known)) == 0
 
 
 def test_area_under_curve_counts_ties_half() -> None:
