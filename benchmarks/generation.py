@@ -39,14 +39,10 @@ def main() -> None:
         print(f"{name}: {args.count / timing.wall_s:.2f} studies a second")
 
 
-def write(reporter: Reporter, crops: list[StudyCrops], batch: int) -> list[str]:
+def write(reporter: Reporter, crops: list[StudyCrops], rows: int) -> list[str]:
     """The texts of all studies, so many decoded together."""
-    texts: list[str] = []
-    for start in range(0, len(crops), batch):
-        members = crops[start : start + batch]
-        keys = [str(start + place) for place in range(len(members))]
-        texts += reporter.write(keys, members, GenerationSettings())[0]
-    return texts
+    named = ((str(place), members) for place, members in enumerate(crops))
+    return [written.text for written in sorted(reporter.write(named, GenerationSettings(), rows=rows))]
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ import hashlib
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from reg2rg.data.dataset import Dataset
 from reg2rg.errors import InputError
 from reg2rg.files import sha256, staged_file, write_json
 from reg2rg.geometry import axis_bits, bits_box
+from reg2rg.model.decode import Prompt
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.model.sampling import Sampling
 from reg2rg.models import WEIGHTS_FILE, find_model, notice_of
@@ -65,6 +66,20 @@ class GenerationSettings:
     def sampling(self) -> Sampling | None:
         """How words are drawn; None where the likeliest are taken."""
         return Sampling(self.temperature, self.top_p) if self.sample else None
+
+
+class WrittenReport(NamedTuple):
+    """What a model wrote of a study.
+
+    Attributes:
+        place: which of the studies, counted from 0.
+        text: all of it, with its markers.
+        is_complete: it came to its end, and was not cut at the longest length.
+    """
+
+    place: int
+    text: str
+    is_complete: bool
 
 
 class Reporter:
@@ -123,39 +138,49 @@ class Reporter:
         settings = settings or GenerationSettings()
         seconds = dict(seconds or {})
         with _timed(seconds, "generate"):
-            texts, complete = self.write([study.study_id for study in studies], crops, settings, with_other)
+            named = zip((study.study_id for study in studies), crops, strict=True)
+            written = sorted(self.write(named, settings, with_other, rows=len(studies)))
         share = {stage: spent / len(studies) for stage, spent in seconds.items()}
         return [
             self._assemble(study, crop, text, [] if whole else [_CUT.format(settings.max_new_tokens)], share)
-            for study, crop, text, whole in zip(studies, crops, texts, complete, strict=True)
+            for study, crop, (_, text, whole) in zip(studies, crops, written, strict=True)
         ]
 
     def write(
-        self, keys: Sequence[str], crops: Sequence[StudyCrops], settings: GenerationSettings, with_other: bool = False
-    ) -> tuple[list[str], list[bool]]:
-        """The text of each study's report, and whether it came to its end."""
-        prompts = [self.processor.prompt_ids(len(crop.regions), with_other) for crop in crops]
-        seeds = [zlib.crc32(f"{settings.seed} {key}".encode()) for key in keys]
-        with torch.inference_mode():
-            features = self.model.encode(
-                images=self._tensor([crop.image for crop in crops]),
-                textures=self._tensor([texture for crop in crops for texture in crop.textures]),
-                masks=self._tensor([mask for crop in crops for mask in crop.masks]),
-                region_counts=[len(crop.regions) for crop in crops],
-            )
-        generated = self.model.generate(
-            prompts,
-            features,
-            eos_id=self.processor.eos_id,
-            max_new_tokens=settings.max_new_tokens,
-            sampling=settings.sampling,
-            seeds=seeds,
-        )
-        complete = [ids[-1:] == [self.processor.eos_id] for ids in generated]
-        return [self.processor.decode(ids) for ids in generated], complete
+        self,
+        studies: Iterable[tuple[str, StudyCrops]],
+        settings: GenerationSettings,
+        with_other: bool = False,
+        rows: int = 1,
+    ) -> Iterator[WrittenReport]:
+        """The text of each study's report, as soon as it ends: short ones come before long ones.
 
-    def _tensor(self, arrays: list[np.ndarray]) -> torch.Tensor:
-        return crop_tensor(np.stack(arrays), self.device)
+        Args:
+            studies: id and crops of each, taken and encoded when there is room for them.
+            settings: how text is generated.
+            with_other: ask for an other report too, as CTRG's prompt does.
+            rows: studies decoded together.
+        """
+        prompts = (self._prompt(key, crops, settings, with_other) for key, crops in studies)
+        eos_id = self.processor.eos_id
+        for place, ids in self.model.generate(
+            prompts, eos_id=eos_id, max_new_tokens=settings.max_new_tokens, rows=rows, sampling=settings.sampling
+        ):
+            yield WrittenReport(place, self.processor.decode(ids), ids[-1:] == [eos_id])
+
+    @torch.inference_mode()
+    def _prompt(self, key: str, crops: StudyCrops, settings: GenerationSettings, with_other: bool) -> Prompt:
+        features = self.model.encode(
+            images=self._tensor(crops.image[None]),
+            textures=self._tensor(crops.textures),
+            masks=self._tensor(crops.masks),
+            region_counts=[len(crops.regions)],
+        )
+        ids = self.processor.prompt_ids(len(crops.regions), with_other)
+        return Prompt(self.model.embed_prompt(ids, features), seed=zlib.crc32(f"{settings.seed} {key}".encode()))
+
+    def _tensor(self, crops: np.ndarray) -> torch.Tensor:
+        return crop_tensor(crops, self.device)
 
     def _assemble(
         self, study: Study, crops: StudyCrops, text: str, warnings: list[str], seconds: dict[str, float]
@@ -276,10 +301,9 @@ def generate_dataset(
         pending = [index for index in range(count) if dataset.keys[index] not in rows]
         if progress:
             progress(count - len(pending), count)
-        for start in range(0, len(pending), batch_size):
-            for row in _report_rows(dataset, see, pending[start : start + batch_size], reporter, settings):
-                rows[row["AccNum"]] = row
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        for row in _report_rows(dataset, see, pending, reporter, settings, batch_size):
+            rows[row["AccNum"]] = row
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
             file.flush()
             if progress:
                 progress(len(rows), count)
@@ -345,28 +369,35 @@ def _departures(parsed: ParsedReport, num_regions: int) -> Iterator[str]:
 def _report_rows(
     dataset: Dataset,
     see: Callable[[int], StudyCrops],
-    indices: list[int],
+    indices: Sequence[int],
     reporter: Reporter,
     settings: GenerationSettings,
+    batch_size: int,
 ) -> Iterator[dict[str, str]]:
-    crops: dict[int, StudyCrops] = {}
-    problems: dict[int, str] = {}
-    for index in indices:
-        try:
-            crops[index] = see(index)
-        except InputError as error:
-            problems[index] = str(error)
+    """A row of the CSV for each study, those that end first before the others."""
     with_other = dataset.has_other_report
-    keys = [dataset.keys[index] for index in crops]
-    texts = reporter.write(keys, list(crops.values()), settings, with_other)[0] if crops else []
-    for (index, crop), text in zip(crops.items(), texts, strict=True):
-        reference = dataset.reference(index, crop.with_mask)
-        asked = [(name, reference.get(name, "")) for name in crop.regions]
+    seen: list[tuple[int, tuple[str, ...], tuple[str, ...]]] = []  # without the voxels
+    problems: dict[int, str] = {}
+
+    def studies() -> Iterator[tuple[str, StudyCrops]]:
+        for index in indices:
+            try:
+                crops = see(index)
+            except InputError as error:
+                problems[index] = str(error)
+                continue
+            seen.append((index, crops.regions, crops.with_mask))
+            yield dataset.keys[index], crops
+
+    for written in reporter.write(studies(), settings, with_other, batch_size):
+        index, regions, with_mask = seen[written.place]
+        reference = dataset.reference(index, with_mask)
+        asked = [(name, reference.get(name, "")) for name in regions]
         yield {
             "AccNum": dataset.keys[index],
             "Question": reporter.processor.prompt(len(asked), with_other),
-            "GT_combined_report": build_target(asked, dataset.other_reference(index, crop.with_mask)),
-            "Pred_combined_report": text,
+            "GT_combined_report": build_target(asked, dataset.other_reference(index, with_mask)),
+            "Pred_combined_report": written.text,
         }
     for index, problem in problems.items():
         yield {

@@ -1,6 +1,7 @@
 """What several test files share."""
 
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from reg2rg.generate import Reporter
 from reg2rg.model.build import build_model, phantom
+from reg2rg.model.decode import Written
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.phantom.world import Phantom, make_phantom
 from reg2rg.processor import Processor
@@ -58,10 +60,11 @@ class ScriptedModel(Reg2RG):
 
     texts: tuple[str, ...] = ()
 
-    def generate(self, prompts, features, *, eos_id, max_new_tokens=500, **_):  # type: ignore[no-untyped-def]
-        """The scripted texts in ids, cut where the caller says."""
-        rows = [self.tokenizer(text, add_special_tokens=False)["input_ids"] + [eos_id] for text in self.texts]
-        return [row[:max_new_tokens] for row in rows[: len(prompts)]]
+    def generate(self, prompts, *, eos_id, max_new_tokens=500, **_):  # type: ignore[no-untyped-def]
+        """The scripted texts in ids, one per prompt, cut where the caller says."""
+        for place, (_, text) in enumerate(zip(prompts, cycle(self.texts), strict=False)):
+            row = [*self.tokenizer(text, add_special_tokens=False)["input_ids"], eos_id]
+            yield Written(place, row[:max_new_tokens])
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_dataset_rows_and_record(scripted: Reporter, dataset_root: Path, tmp_pat
     ]
     assert rows[0]["GT_combined_report"] == build_target(list(dataset[0].reference.items()))
     assert rows[0]["Question"].startswith("The global information is provided as the context: <image>")
-    assert done == [(0, 3), (2, 3), (3, 3)]
+    assert done == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert record["studies"] == 3
     assert json.loads((tmp_path / "predictions.csv.run.json").read_text())["failed"] == {}
     assert not list(tmp_path.glob("*.partial"))

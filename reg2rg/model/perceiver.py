@@ -87,7 +87,9 @@ class CrossAttention(nn.Module):
             attended = functional.scaled_dot_product_attention(query, key, value)
         else:
             weights = torch.softmax(query @ key.mT * query.shape[-1] ** -0.5, dim=-1)
-            looks.append(rearrange(weights[..., : patches.shape[1]], "crop head latent patch -> crop (head latent) patch"))
+            looks.append(
+                rearrange(weights[..., : patches.shape[1]], "crop head latent patch -> crop (head latent) patch")
+            )
             attended = weights.to(value.dtype) @ value
         return self.out(rearrange(attended, "crop head latent dim -> crop latent (head dim)"))
 

@@ -5,7 +5,7 @@ TMI 2025. Each region goes to the language model as a texture crop (what is ther
 projection) and a mask token (where and how large it is: mask encoder, projection), after the same for the whole image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +17,11 @@ from torch.nn import functional
 
 from reg2rg.errors import InputError
 from reg2rg.model.config import Reg2RGConfig
+from reg2rg.model.decode import Prompt, Written, write_on
 from reg2rg.model.folder import check_names, check_shapes, read_model, write_model
 from reg2rg.model.mask_encoder import MaskEncoder
 from reg2rg.model.perceiver import Perceiver
-from reg2rg.model.sampling import GumbelNoise, Sampling
+from reg2rg.model.sampling import Sampling
 from reg2rg.model.splice import splice
 from reg2rg.model.vit3d import ViT3D
 from reg2rg.vocabulary import IGNORED_LABEL
@@ -217,52 +218,23 @@ class Reg2RG(nn.Module):
         logits = self.language(inputs_embeds=embeddings, use_cache=False, logits_to_keep=places).logits
         return functional.cross_entropy(logits.float().flatten(0, 1), targets[:, places].flatten())
 
-    @torch.inference_mode()
+    def embed_prompt(self, prompt: Sequence[int], features: Features) -> Float[Tensor, "token embedding"]:
+        """Embeddings of one study's prompt, by its token ids and the study's features."""
+        return self._embed_features(torch.tensor([list(prompt)], device=self.image_brackets.device), features)[0]
+
     def generate(
         self,
-        prompts: Sequence[Sequence[int]],
-        features: Features,
+        prompts: Iterable[Prompt],
         *,
         eos_id: int,
         max_new_tokens: int = 500,
+        rows: int = 1,
         sampling: Sampling | None = None,
-        seeds: Sequence[int] = (),
-    ) -> list[list[int]]:
-        """Writes on from each prompt, greedily unless asked to sample.
-
-        Prompts of different lengths are padded on the left, so that a batch gives what each study gives alone.
-
-        Args:
-            prompts: token ids of each study's prompt.
-            features: the studies' images and regions, by `encode`.
-            eos_id: the token that ends a report.
-            max_new_tokens: where to stop a report that does not end.
-            sampling: how the next token is drawn; None for the likeliest.
-            seeds: of the drawing, one per study; what is drawn for a study depends on no other.
-
-        Returns:
-            the new ids of each study, its end token included; a list without it was stopped at `max_new_tokens`.
-        """
-        from transformers import GenerationConfig
-
-        if sampling and len(seeds) != len(prompts):
-            raise ValueError(f"expected a seed for each of {len(prompts)} studies, got {len(seeds)}")
-        device = self.image_brackets.device
-        length = max(len(prompt) for prompt in prompts)
-        token_ids = torch.tensor([[0] * (length - len(prompt)) + list(prompt) for prompt in prompts], device=device)
-        attention_mask = torch.tensor(
-            [[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device
+    ) -> Iterator[Written]:
+        """Writes on from each prompt, greedily unless asked to sample; see `reg2rg.model.decode.write_on`."""
+        return write_on(
+            self.language, prompts, rows=rows, eos_id=eos_id, max_new_tokens=max_new_tokens, sampling=sampling
         )
-        config = GenerationConfig(
-            max_new_tokens=max_new_tokens, eos_token_id=eos_id, pad_token_id=eos_id, do_sample=False
-        )
-        rows = self.language.generate(
-            inputs_embeds=self._embed_features(token_ids, features),
-            attention_mask=attention_mask,
-            generation_config=config,
-            logits_processor=[GumbelNoise(sampling, seeds)] if sampling else [],
-        ).tolist()
-        return [row[: row.index(eos_id) + 1] if eos_id in row else row for row in rows]
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Writes config.json and the weights, the language model's included; other files in the folder stay.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from reg2rg.errors import InputError
@@ -33,8 +33,8 @@ class Sampling:
             raise InputError(f"top_k: expected at least 1, got {self.top_k}")
 
 
-class GumbelNoise:
-    """A logits processor that turns the likeliest token into a drawn one.
+class TokenSampler:
+    """Turns the likeliest token into a drawn one.
 
     The highest of score + Gumbel noise is a draw from the softmax (Maddison et al., "A* Sampling", NIPS 2014).
 
@@ -43,10 +43,9 @@ class GumbelNoise:
 
     Args:
         sampling: what is done to the scores first.
-        seeds: one per row.
     """
 
-    def __init__(self, sampling: Sampling, seeds: Sequence[int]) -> None:
+    def __init__(self, sampling: Sampling) -> None:
         import transformers as hf  # which takes seconds to import
 
         self._warpers: list[hf.LogitsProcessor] = [hf.TemperatureLogitsWarper(sampling.temperature)]
@@ -54,15 +53,17 @@ class GumbelNoise:
             self._warpers.append(hf.TopKLogitsWarper(sampling.top_k))
         if sampling.top_p < 1:
             self._warpers.append(hf.TopPLogitsWarper(sampling.top_p))
-        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def __call__(
-        self, input_ids: Int[Tensor, "row token"], scores: Float[Tensor, "row vocabulary"]
+        self, scores: Float[Tensor, "row vocabulary"], generators: Sequence[torch.Generator]
     ) -> Float[Tensor, "row vocabulary"]:
         """The scores with noise; the tokens that the warpers leave out stay at minus infinity."""
         warped = scores.float()
         for warp in self._warpers:
-            warped = warp(input_ids, warped)
-        draws = torch.stack([torch.rand(scores.shape[1], generator=generator) for generator in self._generators])
+            warped = warp(_NO_IDS, warped)
+        draws = torch.stack([torch.rand(scores.shape[1], generator=generator) for generator in generators])
         noise = -torch.log((-torch.log(draws.clamp(min=1e-20))).clamp(min=1e-20))
         return warped + noise.to(warped.device)
+
+
+_NO_IDS = torch.empty(0, 0, dtype=torch.long)  # what was written before, which none of the warpers reads

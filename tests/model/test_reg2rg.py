@@ -12,8 +12,8 @@ from torch import Tensor
 from reg2rg.errors import InputError
 from reg2rg.model.build import build_model, tiny
 from reg2rg.model.config import INPUTS, LanguageConfig, LoRAConfig, Reg2RGConfig
+from reg2rg.model.decode import Prompt
 from reg2rg.model.reg2rg import Features, Reg2RG, freeze_as_published, unique_tensors
-from reg2rg.model.sampling import Sampling
 
 COUNTS = (2, 0, 3)
 EOS = 2
@@ -146,53 +146,15 @@ def test_crops_of_another_size(model: Reg2RG) -> None:
         model.read_crops(torch.zeros(1, 16, 8, 8))
 
 
-class TestGenerate:
-    def test_batched_as_each_alone(self, model: Reg2RG, inputs: dict[str, Tensor]) -> None:
-        features = model.encode(**inputs, region_counts=COUNTS)
-        together = model.generate(PROMPTS, features, eos_id=EOS, max_new_tokens=12)
-        assert len({tuple(ids) for ids in together}) == len(together)
-        for study, ids in enumerate(together):
-            own = model.encode(**alone(study, inputs), region_counts=COUNTS[study : study + 1])
-            assert model.generate([PROMPTS[study]], own, eos_id=EOS, max_new_tokens=12) == [ids]
-
-    def test_greedy_takes_the_likeliest(self, model: Reg2RG, inputs: dict[str, Tensor]) -> None:
-        own = model.encode(**alone(0, inputs), region_counts=COUNTS[:1])
-        written = list(PROMPTS[0])
+def test_generate_writes_on_from_a_studys_prompt(model: Reg2RG, inputs: dict[str, Tensor]) -> None:
+    own = model.encode(**alone(0, inputs), region_counts=COUNTS[:1])
+    written = list(PROMPTS[0])
+    with torch.inference_mode():
         for _ in range(4):
             ids, mask = padded([written])
             written.append(int(model(ids, mask, features=own).logits[0, -1].argmax()))
-        assert model.generate([PROMPTS[0]], own, eos_id=EOS, max_new_tokens=4) == [written[-4:]]
-
-    def test_ends_with_the_end_token(self, model: Reg2RG, inputs: dict[str, Tensor]) -> None:
-        features = model.encode(**inputs, region_counts=COUNTS)
-        free = model.generate(PROMPTS, features, eos_id=EOS, max_new_tokens=6)
-        end = free[0][2]
-        ended = model.generate(PROMPTS, features, eos_id=end, max_new_tokens=6)
-        assert ended[0] == free[0][: free[0].index(end) + 1]
-        for ids, unended in zip(ended[1:], free[1:], strict=True):
-            assert ids == (unended[: unended.index(end) + 1] if end in unended else unended)
-
-    def test_sampling_is_seeded_and_leaves_the_global_state(self, model: Reg2RG, inputs: dict[str, Tensor]) -> None:
-        features = model.encode(**inputs, region_counts=COUNTS)
-        settings = {"eos_id": EOS, "max_new_tokens": 12}
-        hot, seeds = Sampling(temperature=5.0), range(len(PROMPTS))
-        torch.manual_seed(5)
-        state = torch.get_rng_state()
-        first = model.generate(PROMPTS, features, **settings, sampling=hot, seeds=seeds)
-        assert torch.equal(torch.get_rng_state(), state)
-        assert first == model.generate(PROMPTS, features, **settings, sampling=hot, seeds=seeds)
-        assert first != model.generate(PROMPTS, features, **settings, sampling=hot, seeds=[9] * len(PROMPTS))
-        greedy = model.generate(PROMPTS, features, **settings)
-        for narrow in (Sampling(top_k=1), Sampling(temperature=5.0, top_p=1e-6)):
-            assert greedy == model.generate(PROMPTS, features, **settings, sampling=narrow, seeds=seeds)
-
-    def test_a_study_is_sampled_alone_as_in_a_batch(self, model: Reg2RG, inputs: dict[str, Tensor]) -> None:
-        features = model.encode(**inputs, region_counts=COUNTS)
-        settings = {"eos_id": EOS, "max_new_tokens": 12, "sampling": Sampling(temperature=2.0)}
-        together = model.generate(PROMPTS, features, **settings, seeds=[7 + study for study in range(len(PROMPTS))])
-        for study, ids in enumerate(together):
-            own = model.encode(**alone(study, inputs), region_counts=COUNTS[study : study + 1])
-            assert model.generate([PROMPTS[study]], own, **settings, seeds=[7 + study]) == [ids]
+        prompt = Prompt(model.embed_prompt(PROMPTS[0], own))
+    assert list(model.generate([prompt], eos_id=EOS, max_new_tokens=4)) == [(0, written[-4:])]
 
 
 class TestFolder:

@@ -111,7 +111,9 @@ def test_looks_loss_by_hand() -> None:
     known = torch.tensor([[1.0, 1.0, 1.0]])
     expected = -(np.log(0.75) + np.log(0.25)) / 2
     assert float(_looks_loss([look, look], lesions, known)) == pytest.approx(expected, rel=1e-4)
-    assert float(_looks_loss([look], lesions, torch.tensor([[1.0, 1.0, 0.0]]))) == pytest.approx(-np.log(0.75), rel=1e-4)
+    assert float(_looks_loss([look], lesions, torch.tensor([[1.0, 1.0, 0.0]]))) == pytest.approx(
+        -np.log(0.75), rel=1e-4
+    )
     assert float(_looks_loss([look], lesions * 0, known)) == 0
     assert float(_looks_loss([], lesions, known)) == 0
 

@@ -1,0 +1,155 @@
+"""Many prompts written on together: a row leaves the batch when it ends, and the next prompt takes its place."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from reg2rg.model.sampling import Sampling, TokenSampler
+
+
+class Prompt(NamedTuple):
+    """What is to be written on.
+
+    Attributes:
+        embeddings: of its tokens.
+        seed: of the drawing of its tokens; unused where the likeliest are taken.
+    """
+
+    embeddings: Float[Tensor, "token embedding"]
+    seed: int = 0
+
+
+class Written(NamedTuple):
+    """What was written.
+
+    Attributes:
+        place: which of the prompts, counted from 0.
+        ids: the new tokens, the end token included; without it, the text was stopped at the longest length.
+    """
+
+    place: int
+    ids: list[int]
+
+
+@torch.inference_mode()
+def write_on(
+    language: Any,
+    prompts: Iterable[Prompt],
+    *,
+    rows: int,
+    eos_id: int,
+    max_new_tokens: int,
+    sampling: Sampling | None = None,
+) -> Iterator[Written]:
+    """Writes on from each prompt; what is written of one hangs on no other, but for rounding.
+
+    Args:
+        language: a Hugging Face causal language model whose layers are all attention.
+        prompts: taken one by one, when there is room for them.
+        rows: how many are written together.
+        eos_id: the token that ends a text.
+        max_new_tokens: where to stop a text that does not end.
+        sampling: how tokens are drawn; None for the likeliest.
+
+    Yields:
+        each text as soon as it ends, so that short ones come before long ones.
+    """
+    batch = _Batch(language, TokenSampler(sampling) if sampling else None)
+    waiting = enumerate(prompts)
+    ended: list[_Row] = []
+    while True:
+        newcomers = [_Row(place, *prompt) for place, prompt in islice(waiting, rows - len(batch.rows) + len(ended))]
+        batch.exchange(ended, newcomers)
+        if not batch.rows:
+            return
+        if not newcomers:
+            batch.step()
+        ended = [row for row in batch.rows if row.ids[-1] == eos_id or len(row.ids) == max_new_tokens]
+        yield from (Written(row.place, row.ids) for row in ended)
+
+
+@dataclass(eq=False)
+class _Row:
+    """A text that is being written; its prompt begins at `start` in the cache."""
+
+    place: int
+    embeddings: Float[Tensor, "token embedding"]
+    seed: int
+    start: int = 0
+    ids: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.generator = torch.Generator().manual_seed(self.seed)
+
+
+class _Batch:
+    """Rows that are written together, all of them up to the same column of the cache."""
+
+    def __init__(self, language: Any, sampler: TokenSampler | None) -> None:
+        from reg2rg.model import kv_cache  # transformers, which takes seconds to import
+
+        self.rows: list[_Row] = []
+        self._language, self._sampler = language, sampler
+        self._kv_cache = kv_cache
+        self._cache = kv_cache.fresh_cache()
+
+    def exchange(self, ended: Sequence[_Row], newcomers: Sequence[_Row]) -> None:
+        """Rows leave, others come with their first token; columns that no row needs any more go."""
+        if not ended and not newcomers:
+            return
+        coming = self._read(newcomers)
+        staying = [number for number, row in enumerate(self.rows) if row not in ended]
+        self.rows = [self.rows[number] for number in staying]
+        lead = min((row.start for row in self.rows), default=self._cache.get_seq_length())
+        width = self._cache.get_seq_length() - lead
+        longest = max(width, coming.get_seq_length())
+        self._cache = self._kv_cache.joined_cache(self._cache, staying, lead, coming, longest)
+        for row in self.rows:
+            row.start += longest - width - lead
+        for row in newcomers:
+            row.start += longest - coming.get_seq_length()
+        self.rows += newcomers
+
+    def step(self) -> None:
+        """One more token for each row."""
+        table = self._language.get_input_embeddings()
+        last = torch.tensor([row.ids[-1] for row in self.rows], device=table.weight.device)
+        self._forward(self._cache, table(last[:, None]), self.rows)
+
+    def _read(self, rows: Sequence[_Row]) -> Any:
+        """A cache of the rows' prompts, which end together."""
+        cache = self._kv_cache.fresh_cache()
+        if rows:
+            longest = max(len(row.embeddings) for row in rows)
+            for row in rows:
+                row.start = longest - len(row.embeddings)
+            padded = [functional.pad(row.embeddings, (0, 0, row.start, 0)) for row in rows]
+            self._forward(cache, torch.stack(padded), rows)
+        return cache
+
+    def _forward(self, cache: Any, embeddings: Float[Tensor, "row token embedding"], rows: Sequence[_Row]) -> None:
+        begin = cache.get_seq_length()
+        starts = torch.tensor([[row.start] for row in rows], device=embeddings.device)
+        columns = torch.arange(begin + embeddings.shape[1], device=embeddings.device)
+        output = self._language(
+            inputs_embeds=embeddings,
+            attention_mask=(columns >= starts).long() if any(row.start for row in rows) else None,
+            position_ids=(columns[begin:] - starts).clamp(min=0),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        for row, token in zip(rows, self._choose(output.logits[:, -1], rows), strict=True):
+            row.ids.append(token)
+
+    def _choose(self, scores: Float[Tensor, "row vocabulary"], rows: Sequence[_Row]) -> list[int]:
+        if self._sampler:
+            scores = self._sampler(scores, [row.generator for row in rows])
+        chosen: Int[Tensor, " row"] = scores.argmax(dim=-1)
+        return chosen.tolist()

@@ -1,0 +1,101 @@
+"""What is written of a prompt is what Hugging Face's own loop writes of it alone, whoever else is in the batch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+
+from reg2rg.model.decode import Prompt, write_on
+from reg2rg.model.kv_cache import fresh_cache, joined_cache
+from reg2rg.model.sampling import Sampling
+
+EOS = 3
+LENGTHS = (9, 4, 30, 7, 12, 2, 21)
+
+
+@pytest.fixture(scope="module")
+def language() -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = LlamaConfig(vocab_size=24, num_key_value_heads=2, initializer_range=0.2, eos_token_id=None, **sizes)
+    return LlamaForCausalLM(config).eval()
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[Prompt]:
+    generator = torch.Generator().manual_seed(1)
+    return [Prompt(torch.randn(length, 32, generator=generator), seed) for seed, length in enumerate(LENGTHS)]
+
+
+def by_hugging_face(language: LlamaForCausalLM, prompt: Prompt, length: int, eos_id: int | None = EOS) -> list[int]:
+    config = GenerationConfig(max_new_tokens=length, eos_token_id=eos_id, pad_token_id=0, do_sample=False)
+    mask = torch.ones(1, len(prompt.embeddings), dtype=torch.long)
+    return language.generate(
+        inputs_embeds=prompt.embeddings[None], attention_mask=mask, generation_config=config
+    ).tolist()[0]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 20])
+def test_each_as_hugging_face_writes_it_alone(language: Any, prompts: list[Prompt], rows: int) -> None:
+    written = list(write_on(language, prompts, rows=rows, eos_id=EOS, max_new_tokens=40))
+    assert sorted(place for place, _ in written) == list(range(len(prompts)))
+    lengths = {len(ids) for _, ids in written}
+    assert len(lengths) > 2 and 40 in lengths, "some end by themselves, some are cut"
+    for place, ids in written:
+        assert ids == by_hugging_face(language, prompts[place], 40)
+
+
+def test_longer_than_the_cache_had_room_for(language: Any, prompts: list[Prompt]) -> None:
+    (first, *_) = (ids for _, ids in write_on(language, prompts[2:3], rows=1, eos_id=-1, max_new_tokens=600))
+    assert len(first) == 600
+    assert first == by_hugging_face(language, prompts[2], 600, eos_id=None)
+
+
+def test_short_texts_come_first_and_prompts_are_taken_late(language: Any, prompts: list[Prompt]) -> None:
+    taken: list[int] = []
+
+    def one_by_one() -> Iterator[Prompt]:
+        for place, prompt in enumerate(prompts):
+            taken.append(place)
+            yield prompt
+
+    texts = write_on(language, one_by_one(), rows=2, eos_id=EOS, max_new_tokens=40)
+    place, ids = next(texts)
+    assert taken == [0, 1] and place in (0, 1)
+    assert len(ids) == min(len(by_hugging_face(language, prompts[place], 40)) for place in (0, 1))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_sampling_hangs_on_the_seed_alone(language: Any, prompts: list[Prompt], rows: int) -> None:
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    settings: dict[str, Any] = {"eos_id": EOS, "max_new_tokens": 12, "sampling": Sampling(temperature=2.0)}
+    together = dict(write_on(language, prompts, rows=rows, **settings))
+    assert torch.equal(torch.get_rng_state(), state)
+    for place, prompt in enumerate(prompts):
+        assert dict(write_on(language, [prompt], rows=1, **settings)) == {0: together[place]}
+    reseeded = [prompt._replace(seed=99) for prompt in prompts]
+    assert dict(write_on(language, reseeded, rows=rows, **settings)) != together
+
+
+def test_a_sampler_with_no_choice_is_greedy(language: Any, prompts: list[Prompt]) -> None:
+    settings: dict[str, Any] = {"rows": 3, "eos_id": EOS, "max_new_tokens": 12}
+    greedy = list(write_on(language, prompts, **settings))
+    for narrow in (Sampling(top_k=1), Sampling(temperature=5.0, top_p=1e-6)):
+        assert greedy == list(write_on(language, prompts, **settings, sampling=narrow))
+
+
+def test_no_prompts(language: Any) -> None:
+    assert list(write_on(language, [], rows=4, eos_id=EOS, max_new_tokens=5)) == []
+
+
+def test_joined_caches_end_together() -> None:
+    old, new = fresh_cache(), fresh_cache()
+    old.update(torch.ones(3, 1, 5, 2), torch.ones(3, 1, 5, 2), 0)
+    new.update(torch.full((1, 1, 2, 2), 7.0), torch.full((1, 1, 2, 2), 8.0), 0)
+    joined = joined_cache(old, [0, 2], 1, new, 4)
+    keys, values = joined.update(torch.zeros(3, 1, 1, 2), torch.zeros(3, 1, 1, 2), 0)
+    assert keys[:, 0, :, 0].tolist() == [[1, 1, 1, 1, 0], [1, 1, 1, 1, 0], [0, 0, 7, 7, 0]]
+    assert values[2, 0, :, 1].tolist() == [0, 0, 8, 8, 0]
