@@ -33,6 +33,10 @@ def joined_cache(old: Cache, rows: Sequence[int], lead: int, new: Cache, columns
 class RoomyLayer(DynamicLayer):
     """One layer: a token is put into its place, where the original copies all that is there for each one."""
 
+    keys: Tensor
+    values: Tensor
+    _rooms: tuple[Tensor, Tensor]
+
     def update(
         self,
         key_states: Float[Tensor, "row head token dim"],
@@ -46,10 +50,12 @@ class RoomyLayer(DynamicLayer):
         begin = self.get_seq_length()
         end = begin + key_states.shape[2]
         if end > self._rooms[0].shape[2]:
-            self._rooms = tuple(_room_for([kept], begin, end - begin) for kept in (self.keys, self.values))
-        for room, states in zip(self._rooms, (key_states, value_states), strict=True):
-            room[:, :, begin:end] = states
-        self.hold(*self._rooms, end)
+            more = end - begin
+            self._rooms = (_room_for([self.keys], begin, more), _room_for([self.values], begin, more))
+        keys, values = self._rooms
+        keys[:, :, begin:end] = key_states
+        values[:, :, begin:end] = value_states
+        self.hold(keys, values, end)
         return self.keys, self.values
 
     def hold(
@@ -57,7 +63,7 @@ class RoomyLayer(DynamicLayer):
     ) -> None:
         """Takes these over, of which so many columns are in use."""
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
-        self._rooms: tuple[Tensor, ...] = (keys, values)
+        self._rooms = (keys, values)
         self.keys, self.values = keys[:, :, :columns], values[:, :, :columns]
 
     def get_seq_length(self) -> int:

@@ -42,4 +42,4 @@ def test_looks_are_the_attention_and_change_nothing_else() -> None:
     assert torch.allclose(perceiver(patches, looks), perceiver(patches), atol=1e-6)
     assert [look.shape for look in looks] == [(2, 6, 7)] * 2
     sums = torch.stack([look.detach().sum(dim=-1) for look in looks])
-    assert 0 < float(sums.min()) and float(sums.max()) < 1
+    assert float(sums.min()) > 0 and float(sums.max()) < 1
