@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from reg2rg.errors import InputError
-from reg2rg.models import DEFAULT_MODEL
+from reg2rg.models import DEFAULT_MODEL, PRECISIONS
 from reg2rg.segment import SEGMENTERS
 
 if TYPE_CHECKING:
@@ -218,6 +218,12 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_generation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="saved",
+        help="how a language model too large for the memory is held; needs bitsandbytes (default: %(default)s)",
+    )
     parser.add_argument("--max-new-tokens", type=int, default=1000, help="longest report (default: %(default)s tokens)")
     parser.add_argument("--sample", action="store_true", help="sample instead of taking the likeliest word")
     parser.add_argument("--temperature", type=float, default=1.0, help="of the sampling (default: %(default)s)")
@@ -313,6 +319,7 @@ def _report(args: argparse.Namespace) -> None:
         series=args.series,
         model=args.model,
         device=args.device,
+        precision=args.precision,
         generation=_generation(args),
         even_others=args.force,
     )
@@ -423,7 +430,7 @@ def _generate(args: argparse.Namespace) -> None:
     dataset = open_dataset(args.dataset, args.split)
     record = generate_dataset(
         dataset,
-        Reporter.load(args.model, args.device),
+        Reporter.load(args.model, args.device, args.precision),
         args.out,
         _generation(args),
         batch_size=args.batch_size,

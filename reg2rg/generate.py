@@ -23,9 +23,10 @@ from reg2rg.errors import InputError
 from reg2rg.files import sha256, staged_file, write_json
 from reg2rg.geometry import axis_bits, bits_box
 from reg2rg.model.decode import Prompt
+from reg2rg.model.precision import check_fits, check_precision, reduce_precision
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.model.sampling import Sampling
-from reg2rg.models import WEIGHTS_FILE, find_model, notice_of
+from reg2rg.models import WEIGHTS_FILE, Precision, find_model, notice_of
 from reg2rg.phantom.report import read_findings
 from reg2rg.preprocess import StudyCrops
 from reg2rg.processor import Processor, crop_tensor
@@ -85,28 +86,41 @@ class WrittenReport(NamedTuple):
 class Reporter:
     """A loaded model that reports studies."""
 
-    def __init__(self, model: Reg2RG, processor: Processor, source: ModelSource, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: Reg2RG,
+        processor: Processor,
+        source: ModelSource,
+        device: torch.device,
+        precision: Precision = "saved",
+    ) -> None:
         self.model = model.to(device).eval()
         self.processor = processor
         self.source = source
         self.device = device
+        self.precision = precision
 
     @classmethod
-    def load(cls, name_or_folder: str, device: str = "auto") -> "Reporter":
+    def load(cls, name_or_folder: str, device: str = "auto", precision: Precision = "saved") -> "Reporter":
         """Loads a shipped model or a folder.
 
         Raises:
-            InputError: if there is no such model or device, or the folder's files do not fit together.
+            InputError: if there is no such model or device, the folder's files do not fit together, or the model does
+                not fit into memory.
         """
         folder = find_model(name_or_folder)
         where = find_device(device)
+        check_precision(precision)
         model = Reg2RG.from_pretrained(folder)
+        check_fits(model, model.language, precision, where)
+        reduce_precision(model.language, precision)
         if where.type == "cpu":
             _leave_half_precision(model)
         processor = Processor.from_pretrained(folder)
         name = name_or_folder if folder.name == name_or_folder else str(folder)
         notice = notice_of(model.config.trained_on)
-        return cls(model, processor, ModelSource(name, _sha256_of(folder), version("reg2rg"), notice), where)
+        source = ModelSource(name, _sha256_of(folder), version("reg2rg"), notice)
+        return cls(model, processor, source, where, precision)
 
     def report(
         self, studies: Sequence[Study], settings: GenerationSettings | None = None, with_other: bool = False
@@ -283,7 +297,7 @@ def generate_dataset(
     count = len(dataset) if limit is None else min(limit, len(dataset))
     identity: dict[str, Any] = {
         "model": asdict(reporter.source),
-        "settings": asdict(settings),
+        "settings": {**asdict(settings), "precision": reporter.precision},
         "split": dataset.split,
         "keys_sha256": hashlib.sha256("\n".join(dataset.keys[:count]).encode()).hexdigest(),
     }

@@ -14,6 +14,7 @@ _EXTRAS = {
     "dicom": ("pydicom", "highdicom", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm"),
     "serve": ("pynetdicom", "dicomweb-client", "fastapi", "uvicorn", "prometheus-client"),
     "train": ("accelerate", "matplotlib"),
+    "quantized": ("bitsandbytes",),
     "ray": ("ray",),
 }
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal, get_args
 
 from reg2rg.errors import InputError
 
@@ -37,6 +38,10 @@ _NOTICES = {
     "means nothing."
 }
 DEFAULT_MODEL = SHIPPED_MODELS[0].name
+
+Precision = Literal["saved", "8bit", "4bit"]
+"""How a language model's weights are held in memory: as they were saved, or in fewer bits."""
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 def find_model(name_or_folder: str) -> Path:

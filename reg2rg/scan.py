@@ -12,7 +12,8 @@ from reg2rg.errors import InputError
 from reg2rg.files import check_free, sha256, staged_file, staged_folder
 from reg2rg.generate import GenerationSettings, Reporter, find_device
 from reg2rg.load import load_study, study_name, to_native
-from reg2rg.models import DEFAULT_MODEL, find_model
+from reg2rg.model.precision import check_precision
+from reg2rg.models import DEFAULT_MODEL, Precision, find_model
 from reg2rg.report import Report
 from reg2rg.results.folder import Results, write_results
 from reg2rg.results.run_record import run_record
@@ -31,6 +32,7 @@ class ScanOptions:
         series: of DICOM, the SeriesInstanceUID to report; None for the likeliest chest CT.
         model: a shipped model's name or a folder.
         device: auto, cpu or cuda.
+        precision: how the language model's weights are held.
         generation: how text is generated.
         even_others: report what is no chest CT too; why it would have been refused is then a warning.
     """
@@ -40,6 +42,7 @@ class ScanOptions:
     series: str | None = None
     model: str = DEFAULT_MODEL
     device: str = "auto"
+    precision: Precision = "saved"
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     even_others: bool = False
 
@@ -64,6 +67,7 @@ def report_scan(source: Path, out: Path, options: ScanOptions, force: bool = Fal
     check_free(out, force)
     find_model(options.model)
     find_device(options.device)
+    check_precision(options.precision)
     results = make_results(source, options)
     with staged_folder(out, force) as folder:
         write_results(folder, results)
@@ -95,7 +99,7 @@ def report_scans(
         raise InputError(f"two studies are called {twice!r}; report them into different folders")
     if not (out / INDEX).is_file():
         check_free(out)
-    reporter = Reporter.load(options.model, options.device)
+    reporter = Reporter.load(options.model, options.device, options.precision)
     outcomes = []
     for done, (source, name) in enumerate(zip(sources, names, strict=True), start=1):
         outcomes.append(_outcome(source, out / name, options, force, reporter))
@@ -139,7 +143,7 @@ def make_results(
         source, options.masks, options.segmenter, study_id, admit=admit, fallback=fallback, series=options.series
     )
     loaded = time.perf_counter()
-    reporter = reporter or Reporter.load(options.model, options.device)
+    reporter = reporter or Reporter.load(options.model, options.device, options.precision)
     model_ready = time.perf_counter()
     report = reporter.report([study], options.generation)[0]
     report = replace(report, seconds={"read": loaded - started, "load_model": model_ready - loaded, **report.seconds})

@@ -168,8 +168,10 @@ def build_worker(settings: ServeSettings, number: int) -> Worker:
     from reg2rg.serve.dicomweb import DicomWebServer
 
     folder = DataFolder(Path(settings.data), settings.free_mib)
-    options = ScanOptions(segmenter=settings.segmenter, model=settings.model, device=settings.device)
-    reporter = Reporter.load(settings.model, settings.device)
+    options = ScanOptions(
+        segmenter=settings.segmenter, model=settings.model, device=settings.device, precision=settings.precision
+    )
+    reporter = Reporter.load(settings.model, settings.device, settings.precision)
     authorization = read_dicomweb_authorization(settings)
 
     def report(source: Path, result: Path) -> None:

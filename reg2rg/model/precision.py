@@ -1,0 +1,113 @@
+"""Language models in 8 or 4 bits, so that a large one fits; and whether it fits."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from reg2rg.errors import InputError
+from reg2rg.models import PRECISIONS, Precision
+
+_BITS_PER_WEIGHT = {"8bit": 8.0, "4bit": 4.5}  # NF4 keeps a float32 for 64 weights
+_TOKENS = 3000  # prompt and report of one study, generously; their keys and values are kept, too
+_GIB = 2**30
+
+
+def check_precision(precision: str) -> None:
+    """Raises InputError if weights cannot be held so here."""
+    if precision not in PRECISIONS:
+        raise InputError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision != "saved" and find_spec("bitsandbytes") is None:
+        raise InputError(
+            f"precision {precision} needs bitsandbytes; pip install 'reg2rg[quantized]', or leave --precision out"
+        )
+
+
+def reduce_precision(language: Any, precision: Precision) -> None:
+    """Lets the layers of a Hugging Face language model hold 8 or 4 bits from when they are next moved to a device.
+
+    8 bits: vector-wise int8 with outliers apart (Dettmers et al., "LLM.int8()", NeurIPS 2022). 4 bits: NF4 in blocks of
+    64 (Dettmers et al., "QLoRA", NeurIPS 2023). Either changes results a little. Embeddings, the layer that scores the
+    vocabulary, norms and LoRA adapters stay as they are.
+    """
+    if precision == "saved":
+        return
+    import bitsandbytes as bnb
+
+    for name, layer in _reducible(language):
+        sizes = {"input_features": layer.in_features, "output_features": layer.out_features, "bias": False}
+        if precision == "8bit":
+            reduced = bnb.nn.Linear8bitLt(**sizes, has_fp16_weights=False)
+            reduced.weight = bnb.nn.Int8Params(layer.weight.data, requires_grad=False, has_fp16_weights=False)
+        else:
+            reduced = bnb.nn.Linear4bit(**sizes, quant_type="nf4")
+            reduced.weight = bnb.nn.Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")
+        reduced.bias = layer.bias
+        language.set_submodule(name, reduced)
+
+
+def check_fits(
+    model: nn.Module, language: Any, precision: Precision, device: torch.device, free: int | None = None
+) -> None:
+    """Checks that a model and the texts of one study fit on a device, before anything is moved there.
+
+    Args:
+        model: with its weights, mapped from their files.
+        language: its language model.
+        precision: how its weights will be held.
+        device: where it is to go.
+        free: bytes that are free there; None to ask the system.
+
+    Raises:
+        InputError: if it does not fit; says what would.
+    """
+    free = free_bytes(device) if free is None else free
+    sizes = {other: needed_bytes(model, language, other) for other in PRECISIONS}
+    needed = sizes[precision]
+    if free is None or needed <= free:
+        return
+    less = [f"--precision {other} (about {_gib(size)})" for other, size in sizes.items() if size < needed]
+    raise InputError(
+        f"the model needs about {_gib(needed)} on {device}, where {_gib(free)} are free; "
+        f"give {' or '.join([*less, 'another --device'])}"
+    )
+
+
+def needed_bytes(model: nn.Module, language: Any, precision: Precision) -> int:
+    """About how much memory a model takes, with the keys and values of one study's prompt and report."""
+    reducible = {id(layer.weight) for _, layer in _reducible(language)} if precision != "saved" else set()
+    weights = sum(
+        weight.numel() * _BITS_PER_WEIGHT[precision] / 8 if id(weight) in reducible else weight.nbytes
+        for weight in model.parameters()
+    )
+    sizes = language.config.get_text_config()
+    heads = getattr(sizes, "num_key_value_heads", None) or sizes.num_attention_heads
+    dim = getattr(sizes, "head_dim", None) or sizes.hidden_size // sizes.num_attention_heads
+    element = next(language.parameters()).element_size()
+    return int(weights + 2 * sizes.num_hidden_layers * heads * dim * _TOKENS * element)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that is free on a device; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return {line.split(":")[0]: int(line.split()[1]) for line in lines}["MemAvailable"] * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def _reducible(language: Any) -> list[tuple[str, nn.Linear]]:
+    scores = language.get_output_embeddings()
+    return [
+        (name, layer)
+        for name, layer in language.named_modules()
+        if isinstance(layer, nn.Linear) and layer is not scores and "lora_" not in name
+    ]
+
+
+def _gib(size: float) -> str:
+    return f"{size / _GIB:.1f} GiB"
