@@ -1,12 +1,13 @@
 """Prompts in random orders, masks of another study, and how naming is counted."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from reg2rg.generate import GenerationSettings, Reporter
+from reg2rg.generate import GenerationSettings, Reporter, WrittenReport
 from reg2rg.phantom.dataset import write_dataset
 from reg2rg.phantom.world import make_phantom
 from reg2rg.preprocess import StudyCrops
@@ -39,11 +40,15 @@ def test_prompts_in_a_random_order_are_named_by_their_masks(
     seen: list[StudyCrops] = []
 
     def write(
-        keys: list[str], crops: list[StudyCrops], settings: GenerationSettings, with_other: bool = False
-    ) -> tuple[list[str], list[bool]]:
-        seen.extend(crops)
-        texts = ["".join(f"The region {i} is {name}: Clear. " for i, name in enumerate(c.regions)) for c in crops]
-        return texts, [True] * len(crops)
+        studies: Iterable[tuple[str, StudyCrops]],
+        settings: GenerationSettings,
+        with_other: bool = False,
+        rows: int = 1,
+    ) -> Iterator[WrittenReport]:
+        for place, (_, crops) in enumerate(studies):
+            seen.append(crops)
+            text = "".join(f"The region {i} is {name}: Clear. " for i, name in enumerate(crops.regions))
+            yield WrittenReport(place, text, True)
 
     monkeypatch.setattr(reporter, "write", write)
     reports: list[Report] = report_valid(reporter, tmp_path, 2, order_seed=1)
