@@ -8,8 +8,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from reg2rg.errors import InputError
 from reg2rg.model.build import build_model, tiny
-from reg2rg.model.config import LoRAConfig
-from reg2rg.model.language import _with_lora
+from reg2rg.model.config import LanguageConfig, LoRAConfig
+from reg2rg.model.language import build_language_model
 from reg2rg.model.precision import check_fits, check_precision, free_bytes, needed_bytes, reduce_precision
 
 CPU = torch.device("cpu")
@@ -61,7 +61,7 @@ def test_what_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fewer_bits_say_nearly_the_same(language: LlamaForCausalLM, precision: str, most: float, lora: bool) -> None:
     pytest.importorskip("bitsandbytes", reason="8 and 4 bits need bitsandbytes, which is not installed")
     adapters = LoRAConfig(rank=2, alpha=4, dropout=0.0, targets=("q_proj", "v_proj")) if lora else None
-    original = _with_lora(copy.deepcopy(language), adapters).eval()
+    original = build_language_model(LanguageConfig(language.config.to_dict(), adapters)).eval()
     reduced = copy.deepcopy(original)
     reduce_precision(reduced, precision)  # type: ignore[arg-type]
     reduced.to(CPU)
