@@ -204,7 +204,7 @@ class Reg2RG(nn.Module):
     def loss(
         self, token_ids: Int[Tensor, "batch token"], labels: Int[Tensor, "batch token"], features: Features
     ) -> Float[Tensor, ""]:
-        """The loss of `forward` for training: scores are made only of places that predict a label.
+        """The loss of `forward` for training: scores are made only from the first place that predicts a label.
 
         Args:
             token_ids: prompts and their answers, padded on the right; the padding needs no mask, as nothing that is
@@ -214,7 +214,8 @@ class Reg2RG(nn.Module):
         """
         embeddings = self._embed_features(token_ids, features)
         targets = labels[:, 1:]
-        places = (targets != IGNORED_LABEL).any(dim=0).nonzero()[:, 0]
+        first = int((targets != IGNORED_LABEL).any(dim=0).nonzero()[0, 0])  # then all: few lengths, see ReportBatches
+        places = torch.arange(first, targets.shape[1], device=targets.device)
         logits = self.language(inputs_embeds=embeddings, use_cache=False, logits_to_keep=places).logits
         return functional.cross_entropy(logits.float().flatten(0, 1), targets[:, places].flatten())
 

@@ -36,7 +36,9 @@ class TrainConfig:
         learning_rate: after the warm-up.
         warmup_steps: steps of linear warm-up.
         schedule: what the learning rate does afterwards.
-        weight_decay: of AdamW.
+        optimizer: adamw, as published, or muon: Muon for the layers' matrices and AdamW for the rest, which learns more in
+            few steps from scratch.
+        weight_decay: of the optimizer.
         beta2: of AdamW: how long it remembers the gradients' size. A short run from scratch should forget its first,
             large ones (.95), or what is learnt late is learnt slowly.
         shuffle_regions: region-report alignment; regions in random order in every prompt. Off: always as listed.
@@ -68,6 +70,7 @@ class TrainConfig:
     learning_rate: float = 5e-5
     warmup_steps: int = 20
     schedule: Literal["constant", "cosine"] = "constant"
+    optimizer: Literal["adamw", "muon"] = "adamw"
     weight_decay: float = 0.0
     beta2: float = 0.999
     shuffle_regions: bool = True

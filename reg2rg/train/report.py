@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.preprocess import as_floats
 from reg2rg.processor import Processor
 from reg2rg.vocabulary import IGNORED_LABEL
+
+_LENGTH_STEP = 64
+"""Lengths of batches are multiples of it: a CPU's kernels are made anew, and kept, for each length they meet."""
 
 Findings = Sequence[tuple[str, str]]
 """Region name and text of one study, in the order of the ten."""
@@ -107,7 +109,7 @@ class ReportBatches:
         self._processor, self._max_length = processor, max_length
 
     def __call__(self, studies: Sequence[ReportStudy]) -> dict[str, Any]:
-        """Token ids and labels padded on the right to the batch's longest; what there is to see is packed."""
+        """Token ids and labels padded on the right, a little beyond the batch's longest; what there is to see is packed."""
         most = max(len(study.findings) for study in studies)
         fewest = min(studies[0].fewest_regions, most)
         # Half of the batches ask for all: with even chances for each number the last regions would be seen too rarely.
@@ -118,15 +120,20 @@ class ReportBatches:
             self._processor.example([study.findings[row] for row in rows], self._max_length, study.other)
             for study, rows in zip(studies, chosen, strict=True)
         ]
-        labels = [torch.tensor(example.labels) for example in examples]
         return {
-            "token_ids": pad_sequence([torch.tensor(example.ids) for example in examples], batch_first=True),
-            "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL),
+            "token_ids": _padded([example.ids for example in examples], 0),
+            "labels": _padded([example.labels for example in examples], IGNORED_LABEL),
             "image": torch.stack([study.image for study in studies]),
             "textures": torch.cat([study.textures[rows] for study, rows in zip(studies, chosen, strict=True)]),
             "masks": torch.cat([study.masks[rows] for study, rows in zip(studies, chosen, strict=True)]),
             "region_counts": [len(rows) for rows in chosen],
         }
+
+
+def _padded(rows: Sequence[Sequence[int]], value: int) -> Int[Tensor, "row token"]:
+    longest = max(map(len, rows))
+    whole = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
+    return torch.tensor([[*row, *[value] * (whole - len(row))] for row in rows])
 
 
 def _first(study: ReportStudy, count: int) -> list[int]:

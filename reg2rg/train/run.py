@@ -30,6 +30,7 @@ from reg2rg.results.run_record import run_record
 from reg2rg.train import report, vision
 from reg2rg.train.config import TrainConfig
 from reg2rg.train.curves import write_curves
+from reg2rg.train.optimizer import MuonWithAdamW
 from reg2rg.train.targets import TargetStore
 from reg2rg.vocabulary import add_special_tokens, train_word_tokenizer
 
@@ -204,11 +205,24 @@ def _fill(store: StudyStore, what: str, workers: int) -> None:
 class _PartTrainer(Trainer):
     """Trainer whose checkpoints hold only what is trained: a frozen 7B model is not written again and again."""
 
+    uses_muon = False
+
     @property
     def trainee(self) -> nn.Module:
         """What is trained."""
         assert isinstance(self.model, nn.Module)
         return self.model
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW, alone or with Muon."""
+        if not self.uses_muon:
+            return super().create_optimizer(model)
+        weights = ((name, weight) for name, weight in self.trainee.named_parameters() if weight.requires_grad)
+        arguments = self.args
+        self.optimizer = MuonWithAdamW(
+            weights, arguments.learning_rate, arguments.weight_decay, arguments.adam_beta2
+        )
+        return self.optimizer
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         folder = Path(str(output_dir or self.args.output_dir))
@@ -264,6 +278,7 @@ def _fit(
     trainer = _PartTrainer(
         model=trainee, args=arguments, train_dataset=studies, eval_dataset=held_out, data_collator=collate
     )
+    trainer.uses_muon = config.optimizer == "muon"
     trainer.train(resume_from_checkpoint=get_last_checkpoint(arguments.output_dir) if _has(arguments) else None)
     write_curves(out, trainer.state.log_history)
 

@@ -23,9 +23,9 @@ from reg2rg.preprocess import as_floats
 from reg2rg.regions import REGION_NAMES
 from reg2rg.train.targets import ATTRIBUTES, CELLS, KIND_NAMES, KIND_OF_ATTRIBUTE, TargetStore
 
-# How often a step sees a crop: those with the hard findings always.
-_ALWAYS_SEEN = ("heart", "lung", "mediastinum", "trachea and bronchie")
-_SEEN_OTHERWISE = 0.3
+# How often a step sees a crop of a study: the more, the harder its findings.
+_CHANCES = {"lung": 1.0, "heart": 0.5, "mediastinum": 0.5, "trachea and bronchie": 0.5}
+_CHANCE_OTHERWISE = 0.2
 # Left and right lung look alike mirrored; any other region would be a person that does not exist.
 _MIRRORED = ("lung", "pleura")
 _NO_MIRROR = "middle lobe"  # is on the right only
@@ -59,7 +59,7 @@ class VisionStudies(torch.utils.data.Dataset[dict[str, np.ndarray]]):
         seen = [
             row
             for row, name in enumerate(names)
-            if not self._vary or name in _ALWAYS_SEEN or chances[row][0] < _SEEN_OTHERWISE
+            if not self._vary or chances[row][0] < _CHANCES.get(name or "", _CHANCE_OTHERWISE)
         ]
         regions = [row - 1 for row in seen if row > 0]
         study = {
@@ -198,7 +198,7 @@ class VisionPretrainer(nn.Module):
 
 
 _RARE = -4.6  # logit of .01: cells with a lesion are rare, and a fresh head should know it (Lin et al. 2017)
-_ATTRIBUTE_WEIGHT = 0.5
+_ATTRIBUTE_WEIGHT = 1.5
 # The lesions' loss is a mean over kinds, most of which are easy: at 1 the small ones were never learnt.
 _WEIGHTS = {"findings": 3.0, "lesions": 12.0}
 
