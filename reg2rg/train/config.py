@@ -36,8 +36,8 @@ class TrainConfig:
         learning_rate: after the warm-up.
         warmup_steps: steps of linear warm-up.
         schedule: what the learning rate does afterwards.
-        optimizer: adamw, as published, or muon: Muon for the layers' matrices and AdamW for the rest, which learns more in
-            few steps from scratch.
+        optimizer: adamw, as published, or muon: Muon for the layers' matrices and AdamW for the rest, which learns
+            more in few steps from scratch.
         weight_decay: of the optimizer.
         beta2: of AdamW: how long it remembers the gradients' size. A short run from scratch should forget its first,
             large ones (.95), or what is learnt late is learnt slowly.

@@ -109,7 +109,7 @@ class ReportBatches:
         self._processor, self._max_length = processor, max_length
 
     def __call__(self, studies: Sequence[ReportStudy]) -> dict[str, Any]:
-        """Token ids and labels padded on the right, a little beyond the batch's longest; what there is to see is packed."""
+        """Token ids and labels, padded on the right a little beyond the longest; what there is to see is packed."""
         most = max(len(study.findings) for study in studies)
         fewest = min(studies[0].fewest_regions, most)
         # Half of the batches ask for all: with even chances for each number the last regions would be seen too rarely.

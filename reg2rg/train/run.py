@@ -219,9 +219,7 @@ class _PartTrainer(Trainer):
             return super().create_optimizer(model)
         weights = ((name, weight) for name, weight in self.trainee.named_parameters() if weight.requires_grad)
         arguments = self.args
-        self.optimizer = MuonWithAdamW(
-            weights, arguments.learning_rate, arguments.weight_decay, arguments.adam_beta2
-        )
+        self.optimizer = MuonWithAdamW(weights, arguments.learning_rate, arguments.weight_decay, arguments.adam_beta2)
         return self.optimizer
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
