@@ -27,7 +27,9 @@ class MuonWithAdamW(torch.optim.Optimizer):
     def __init__(
         self, named: Iterable[tuple[str, nn.Parameter]], learning_rate: float, weight_decay: float, beta2: float
     ) -> None:
-        matrices, tables, vectors = [], [], []
+        matrices: list[nn.Parameter] = []
+        tables: list[nn.Parameter] = []
+        vectors: list[nn.Parameter] = []
         for name, parameter in named:
             if parameter.ndim == 2 and any(part.isdigit() for part in name.split(".")):
                 matrices.append(parameter)
