@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     demo = verb("demo", _demo, "make a phantom study, report it, show the truth and the report side by side")
     demo.add_argument("--out", type=Path, default=Path("reg2rg_demo"), help="folder to write (default: %(default)s)")
-    demo.add_argument("--seed", type=int, default=5, help="which phantom (default: %(default)s)")
+    demo.add_argument("--seed", type=int, default=1, help="which phantom (default: %(default)s)")
     _add_model(demo)
     _add_force(demo)
     _add_talk(demo)

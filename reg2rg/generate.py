@@ -147,13 +147,22 @@ class Reporter:
         settings: GenerationSettings | None = None,
         with_other: bool = False,
         seconds: dict[str, float] | None = None,
+        rows: int | None = None,
     ) -> list[Report]:
-        """As `report`, for studies whose crops are there; `seconds` is the time already spent on them."""
+        """As `report`, for studies whose crops are there.
+
+        Args:
+            studies, crops: in the same order.
+            settings: how text is generated.
+            with_other: ask for an other report too.
+            seconds: the time already spent on them.
+            rows: studies decoded together; None for all.
+        """
         settings = settings or GenerationSettings()
         seconds = dict(seconds or {})
         with _timed(seconds, "generate"):
             named = zip((study.study_id for study in studies), crops, strict=True)
-            written = sorted(self.write(named, settings, with_other, rows=len(studies)))
+            written = sorted(self.write(named, settings, with_other, rows or len(studies)))
         share = {stage: spent / len(studies) for stage, spent in seconds.items()}
         return [
             self._assemble(study, crop, text, [] if whole else [_CUT.format(settings.max_new_tokens)], share)

@@ -17,7 +17,8 @@ from reg2rg.phantom.truth import is_phantom_dataset, read_truth
 from reg2rg.preprocess import StudyCrops
 from reg2rg.report import Report
 
-_BATCH = 16
+_ROWS = 16  # decoded together
+_HELD = 8 * _ROWS  # in memory at a time: the more, the less often a long text is waited for
 
 
 def validate_reports(model: Path, data: Path, limit: int) -> dict[str, Any]:
@@ -56,14 +57,14 @@ def report_valid(
     rng = np.random.default_rng(order_seed)
     reports: list[Report] = []
     with tqdm(total=count, desc="validation", unit="study", disable=None) as bar:
-        for start in range(0, count, _BATCH):
-            studies = [dataset[index] for index in range(start, min(start + _BATCH, count))]
+        for start in range(0, count, _HELD):
+            studies = [dataset[index] for index in range(start, min(start + _HELD, count))]
             crops = [reporter.processor.crop(study) for study in studies]
             if swap_masks:
                 crops = with_masks_of_the_next(crops)
             if order_seed is not None:
                 crops = [crop.ordered(tuple(rng.permutation(crop.regions).tolist())) for crop in crops]
-            reports += reporter.report_crops(studies, crops, settings)
+            reports += reporter.report_crops(studies, crops, settings, rows=_ROWS)
             bar.update(len(studies))
     return reports
 
