@@ -121,8 +121,8 @@ class ReportBatches:
             for study, rows in zip(studies, chosen, strict=True)
         ]
         return {
-            "token_ids": _padded([example.ids for example in examples], 0),
-            "labels": _padded([example.labels for example in examples], IGNORED_LABEL),
+            "token_ids": _padded([example.ids for example in examples], 0, self._max_length),
+            "labels": _padded([example.labels for example in examples], IGNORED_LABEL, self._max_length),
             "image": torch.stack([study.image for study in studies]),
             "textures": torch.cat([study.textures[rows] for study, rows in zip(studies, chosen, strict=True)]),
             "masks": torch.cat([study.masks[rows] for study, rows in zip(studies, chosen, strict=True)]),
@@ -130,9 +130,9 @@ class ReportBatches:
         }
 
 
-def _padded(rows: Sequence[Sequence[int]], value: int) -> Int[Tensor, "row token"]:
+def _padded(rows: Sequence[Sequence[int]], value: int, limit: int) -> Int[Tensor, "row token"]:
     longest = max(map(len, rows))
-    whole = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
+    whole = min(-(-longest // _LENGTH_STEP) * _LENGTH_STEP, limit)
     return torch.tensor([[*row, *[value] * (whole - len(row))] for row in rows])
 
 

@@ -205,22 +205,11 @@ def _fill(store: StudyStore, what: str, workers: int) -> None:
 class _PartTrainer(Trainer):
     """Trainer whose checkpoints hold only what is trained: a frozen 7B model is not written again and again."""
 
-    uses_muon = False
-
     @property
     def trainee(self) -> nn.Module:
         """What is trained."""
         assert isinstance(self.model, nn.Module)
         return self.model
-
-    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW, alone or with Muon."""
-        if not self.uses_muon:
-            return super().create_optimizer(model)
-        weights = ((name, weight) for name, weight in self.trainee.named_parameters() if weight.requires_grad)
-        arguments = self.args
-        self.optimizer = MuonWithAdamW(weights, arguments.learning_rate, arguments.weight_decay, arguments.adam_beta2)
-        return self.optimizer
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         folder = Path(str(output_dir or self.args.output_dir))
@@ -273,10 +262,18 @@ def _fit(
         label_names=[] if held_out is None else ["labels"],
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+    muon = None
+    if config.optimizer == "muon":
+        trained = ((name, weight) for name, weight in trainee.named_parameters() if weight.requires_grad)
+        muon = MuonWithAdamW(trained, config.learning_rate, config.weight_decay, config.beta2)
     trainer = _PartTrainer(
-        model=trainee, args=arguments, train_dataset=studies, eval_dataset=held_out, data_collator=collate
+        model=trainee,
+        args=arguments,
+        train_dataset=studies,
+        eval_dataset=held_out,
+        data_collator=collate,
+        optimizers=(muon, None),  # without one, the trainer makes its AdamW
     )
-    trainer.uses_muon = config.optimizer == "muon"
     trainer.train(resume_from_checkpoint=get_last_checkpoint(arguments.output_dir) if _has(arguments) else None)
     write_curves(out, trainer.state.log_history)
 

@@ -67,3 +67,15 @@ def test_all_regions_as_published(processor: Processor) -> None:
     assert batch["region_counts"] == [4, 3]
     assert batch["token_ids"].shape == batch["labels"].shape
     assert (batch["labels"][1] != IGNORED_LABEL).sum() < (batch["labels"][0] != IGNORED_LABEL).sum()
+
+
+def test_lengths_are_few_and_what_is_added_teaches_nothing(processor: Processor) -> None:
+    data = studies(shuffle_regions=False, fewest_regions=10)
+    alone = processor.example([(name, f"The {name} is normal.") for name in NAMES], 2048)
+    longest = len(alone.ids)
+    batch = ReportBatches(processor, 2048)([data[0], data[1]])
+    assert longest < batch["token_ids"].shape[1] == -(-longest // 64) * 64
+    assert batch["token_ids"][0, :longest].tolist() == list(alone.ids)
+    assert batch["labels"][0, :longest].tolist() == list(alone.labels)
+    assert (batch["labels"][:, longest:] == IGNORED_LABEL).all()
+    assert ReportBatches(processor, longest)([data[0]])["token_ids"].shape[1] == longest

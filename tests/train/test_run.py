@@ -4,7 +4,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -87,10 +87,18 @@ def test_report_stage_starts_from_the_encoders(world: Path, encoders: Path) -> N
         train(replace(config(world, "report", "report"), encoders=str(encoders), seed=5))
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_resumed_run_ends_as_an_uninterrupted_one(
-    world: Path, encoders: Path, monkeypatch: pytest.MonkeyPatch
+    world: Path, encoders: Path, monkeypatch: pytest.MonkeyPatch, optimizer: Literal["adamw", "muon"]
 ) -> None:
-    whole = replace(config(world, "report", "whole"), encoders=str(encoders), steps=4, save_every=2, fewest_regions=2)
+    whole = replace(
+        config(world, "report", f"whole-{optimizer}"),
+        encoders=str(encoders),
+        steps=4,
+        save_every=2,
+        fewest_regions=2,
+        optimizer=optimizer,
+    )
     train(whole)
     calls = iter(range(100))
     make_batch = ReportBatches.__call__
@@ -100,15 +108,15 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
             raise KeyboardInterrupt
         return make_batch(batches, studies)
 
-    halves = replace(whole, out=str(world / "halves"))
+    halves = replace(whole, out=str(world / f"halves-{optimizer}"))
     with monkeypatch.context() as patch:
         patch.setattr(ReportBatches, "__call__", stop_before_step_four)
         with pytest.raises(KeyboardInterrupt):
             train(halves)
-    assert (world / "halves" / "checkpoints" / "checkpoint-2").is_dir()
-    assert not (world / "halves" / "run.json").exists()
+    assert (Path(halves.out) / "checkpoints" / "checkpoint-2").is_dir()
+    assert not (Path(halves.out) / "run.json").exists()
     train(halves)
-    ends = [read_tensor_file(world / name / "model" / "model.safetensors") for name in ("whole", "halves")]
+    ends = [read_tensor_file(Path(run.out) / "model" / "model.safetensors") for run in (whole, halves)]
     for name, value in ends[0].items():
         torch.testing.assert_close(ends[1][name], value, msg=name)
 
