@@ -2,7 +2,7 @@
 
 Naming a region right says that the model knows which region it speaks of, not that it looked at it. So each lesion is
 taken out of the CT, all else left as it was (`make_phantom(without=...)`): what was stated of it should vanish, and
-what is stated of other regions should stay. Findings are compared, not wordings.
+what is stated of other regions should stay. Findings are compared, not wordings, and sizes by their class.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reg2rg.generate import Reporter
-from reg2rg.phantom.finding import KINDS, Finding
+from reg2rg.phantom.finding import KINDS, Finding, size_class
 from reg2rg.phantom.report import read_findings
 from reg2rg.phantom.world import make_phantom
 from reg2rg.report import Report
@@ -27,31 +27,36 @@ class GroundingCounts:
         stated: how many of them there are.
         vanished: those no longer stated once their lesion is taken out.
         watched: pairs of one of them and a lesion of another region that was taken out.
-        disturbed: those of the pairs in which the finding is lost or stated otherwise.
+        lost: those of the pairs in which it is no longer stated.
+        changed: those in which it is stated otherwise: another side, lobe, detail, amount or class of size.
+        renumbered: those in which nothing but a number in mm or percent is another one, within its class.
     """
 
     stated: Counter[str] = field(default_factory=Counter)
     vanished: Counter[str] = field(default_factory=Counter)
     watched: Counter[str] = field(default_factory=Counter)
-    disturbed: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+    changed: Counter[str] = field(default_factory=Counter)
+    renumbered: Counter[str] = field(default_factory=Counter)
 
     def to_json(self) -> dict[str, Any]:
-        """Rates over all abnormalities and of each."""
+        """Rates over all abnormalities and of each; *disturbed* is lost or changed."""
+        known = [name for name in KINDS if self.stated[name]]
+        return {**self._rates(known), "per_abnormality": {name: self._rates([name]) for name in known}}
+
+    def _rates(self, names: Sequence[str]) -> dict[str, Any]:
+        def total(counts: Counter[str]) -> int:
+            return sum(counts[name] for name in names)
+
+        pairs = total(self.watched)
         return {
-            "stated": self.stated.total(),
-            "vanished": _share(self.vanished.total(), self.stated.total()),
-            "pairs": self.watched.total(),
-            "disturbed": _share(self.disturbed.total(), self.watched.total()),
-            "per_abnormality": {
-                name: {
-                    "stated": self.stated[name],
-                    "vanished": _share(self.vanished[name], self.stated[name]),
-                    "pairs": self.watched[name],
-                    "disturbed": _share(self.disturbed[name], self.watched[name]),
-                }
-                for name in KINDS
-                if self.stated[name]
-            },
+            "stated": total(self.stated),
+            "vanished": _share(total(self.vanished), total(self.stated)),
+            "pairs": pairs,
+            "disturbed": _share(total(self.lost) + total(self.changed), pairs),
+            "lost": _share(total(self.lost), pairs),
+            "changed": _share(total(self.changed), pairs),
+            "renumbered": _share(total(self.renumbered), pairs),
         }
 
 
@@ -102,7 +107,17 @@ def compare_reports(
         for other, stated in without.items():
             if KINDS[other].region != KINDS[name].region:
                 counts.watched[name] += 1
-                counts.disturbed[name] += stated.get(name) != whole[name]
+                if name not in stated:
+                    counts.lost[name] += 1
+                elif set(map(_as_classed, stated[name])) != set(map(_as_classed, whole[name])):
+                    counts.changed[name] += 1
+                elif stated[name] != whole[name]:
+                    counts.renumbered[name] += 1
+
+
+def _as_classed(finding: Finding) -> tuple[object, ...]:
+    """A finding without its numbers: 12 mm and 13 mm are the same finding, small and large are not."""
+    return finding.abnormality, finding.side, finding.lobe, finding.detail, size_class(finding)
 
 
 def stated_by_kind(report: Report) -> dict[str, set[Finding]]:

@@ -7,6 +7,8 @@ from reg2rg.phantom.finding import Finding
 EFFUSION = Finding("Pleural effusion", "pleura", "left", amount="small")
 LARGER = Finding("Pleural effusion", "pleura", "left", amount="large")
 NODULE = Finding("Lung nodule", "lung", "left", "upper lobe", size_mm=12)
+AS_LARGE = Finding("Lung nodule", "lung", "left", "upper lobe", size_mm=13)
+MASS = Finding("Breast mass", "breast", "left", size_mm=30)
 EMPHYSEMA = Finding("Emphysema", "lung", amount="small")
 
 
@@ -26,16 +28,31 @@ def test_counts_by_hand() -> None:
     assert counts.vanished["Pleural effusion"] == 1 and counts.vanished["Lung nodule"] == 0
     # Of the effusion: without the nodule it is stated otherwise, without emphysema it stays. Emphysema is of the
     # nodule's own region and is not held against it.
-    assert (counts.watched["Pleural effusion"], counts.disturbed["Pleural effusion"]) == (2, 1)
-    assert (counts.watched["Lung nodule"], counts.disturbed["Lung nodule"]) == (1, 0)
+    assert (counts.watched["Pleural effusion"], counts.changed["Pleural effusion"]) == (2, 1)
+    assert (counts.watched["Lung nodule"], counts.changed["Lung nodule"], counts.lost["Lung nodule"]) == (1, 0, 0)
     rates = counts.to_json()
     assert (rates["vanished"], rates["disturbed"]) == (0.5, 0.3333)
+
+
+def test_lost_changed_and_renumbered_are_told_apart() -> None:
+    counts = GroundingCounts()
+    whole = {"Lung nodule": {NODULE}, "Breast mass": {MASS}}
+    elsewhere = {"Pleural effusion": {"Lung nodule": {AS_LARGE}}, "Hiatal hernia": {"Breast mass": {MASS, MASS}}}
+    compare_reports(whole | {"Cardiomegaly": set()}, {"Lung nodule": {}, "Breast mass": whole} | elsewhere, counts)
+    rates = counts.to_json()
+    of_nodule, of_mass = (rates["per_abnormality"][name] for name in ("Lung nodule", "Breast mass"))
+    # Without the breast's mass as it was; without the effusion of another number; without the hernia lost.
+    assert (of_nodule["lost"], of_nodule["changed"], of_nodule["renumbered"]) == (0.3333, 0.0, 0.3333)
+    assert (of_mass["lost"], of_mass["changed"], of_mass["renumbered"]) == (0.6667, 0.0, 0.0)
+    assert rates["disturbed"] == rates["lost"] + rates["changed"] == 0.5
 
 
 def test_nothing_stated_is_no_rate() -> None:
     counts = GroundingCounts()
     compare_reports({}, {"Emphysema": {"Emphysema": {EMPHYSEMA}}}, counts)
-    assert counts.to_json() == {"stated": 0, "vanished": None, "pairs": 0, "disturbed": None, "per_abnormality": {}}
+    rates = counts.to_json()
+    assert rates.pop("per_abnormality") == {}
+    assert (rates.pop("stated"), rates.pop("pairs")) == (0, 0) and set(rates.values()) == {None}
 
 
 def test_one_phantom_from_end_to_end() -> None:
