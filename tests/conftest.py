@@ -10,6 +10,7 @@ import torch
 from reg2rg.generate import Reporter
 from reg2rg.model.build import build_model, phantom
 from reg2rg.model.decode import Written
+from reg2rg.model.language import text_embedding
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.phantom.world import Phantom, make_phantom
 from reg2rg.processor import Processor
@@ -43,13 +44,15 @@ def phantom_study() -> Phantom:
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model of random weights at the phantom model's sizes."""
+    """A folder with a model of random weights at the phantom model's sizes, whose texts end at once."""
     folder = tmp_path_factory.mktemp("untrained")
     tokenizer = train_word_tokenizer([INSTRUCTION, "The region 0 is lung: Clear."], 300)
     vocabulary = len(tokenizer)
     add_special_tokens(tokenizer, phantom(vocabulary).tokens)
     torch.manual_seed(0)
     model = build_model(phantom(vocabulary))
+    with torch.no_grad():
+        text_embedding(model.language).weight[tokenizer.eos_token_id] *= 4
     model.save_pretrained(folder)
     Processor(model.config, tokenizer).save_pretrained(folder)
     return folder

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from reg2rg import generate
 from reg2rg.errors import InputError
-from reg2rg.generate import Reporter
+from reg2rg.generate import GenerationSettings, Reporter
 from reg2rg.model.build import build_model, tiny
 from reg2rg.model.config import LoRAConfig
 from reg2rg.model.folder import read_tensor_file
@@ -22,6 +23,13 @@ from reg2rg.train.config import TrainConfig, parse_config, shipped_configs
 from reg2rg.train.report import ReportBatches, ReportStudy
 from reg2rg.train.run import ENCODERS_FILE, train
 from reg2rg.vocabulary import add_special_tokens, train_word_tokenizer
+
+
+class FewTokens(GenerationSettings):
+    """Two steps of training teach no text's end."""
+
+    def __init__(self) -> None:
+        super().__init__(max_new_tokens=20)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +129,10 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
         torch.testing.assert_close(ends[1][name], value, msg=name)
 
 
-def test_the_loss_of_held_out_studies_is_drawn_too(world: Path, encoders: Path) -> None:
+def test_the_loss_of_held_out_studies_is_drawn_too(
+    world: Path, encoders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generate, "GenerationSettings", FewTokens)
     train(replace(config(world, "report", "held_out"), encoders=str(encoders), validate=2, save_every=1, bf16=True))
     with (world / "held_out" / "losses.csv").open() as file:
         rows = list(csv.DictReader(file))
