@@ -48,8 +48,8 @@ Phantoms of the seeds {seeds}, never used in training; the shipped model (weight
 findings that were drawn and are stated: how many are no longer stated without their lesion (*vanished*), and in how
 many pairs with a lesion of another region, taken out instead, they are *lost*, or *changed*: another side, lobe,
 detail, amount or class of size; both together are *disturbed*. Wordings may change. Where only a number is another one
-within its class (12 mm, 13 mm), they are *renumbered*, which is not counted as disturbed. With 95 % intervals (Wilson).
-Made by `python benchmarks/grounding.py --markdown docs/GROUNDING.md`.
+within its class (12 mm, 13 mm) or of percent, they are *renumbered*, which is not counted as disturbed. With 95 %
+intervals (Wilson). Made by `python benchmarks/grounding.py --markdown docs/GROUNDING.md`.
 
 {table}"""
 

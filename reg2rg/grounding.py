@@ -29,7 +29,7 @@ class GroundingCounts:
         watched: pairs of one of them and a lesion of another region that was taken out.
         lost: those of the pairs in which it is no longer stated.
         changed: those in which it is stated otherwise: another side, lobe, detail, amount or class of size.
-        renumbered: those in which nothing but a number in mm or percent is another one, within its class.
+        renumbered: those in which only a number differs: of mm within its class, or of percent, which has no classes.
     """
 
     stated: Counter[str] = field(default_factory=Counter)

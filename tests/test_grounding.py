@@ -8,6 +8,7 @@ EFFUSION = Finding("Pleural effusion", "pleura", "left", amount="small")
 LARGER = Finding("Pleural effusion", "pleura", "left", amount="large")
 NODULE = Finding("Lung nodule", "lung", "left", "upper lobe", size_mm=12)
 AS_LARGE = Finding("Lung nodule", "lung", "left", "upper lobe", size_mm=13)
+SMALLER = Finding("Lung nodule", "lung", "left", "upper lobe", size_mm=9)
 MASS = Finding("Breast mass", "breast", "left", size_mm=30)
 EMPHYSEMA = Finding("Emphysema", "lung", amount="small")
 
@@ -36,15 +37,20 @@ def test_counts_by_hand() -> None:
 
 def test_lost_changed_and_renumbered_are_told_apart() -> None:
     counts = GroundingCounts()
-    whole = {"Lung nodule": {NODULE}, "Breast mass": {MASS}}
-    elsewhere = {"Pleural effusion": {"Lung nodule": {AS_LARGE}}, "Hiatal hernia": {"Breast mass": {MASS, MASS}}}
-    compare_reports(whole | {"Cardiomegaly": set()}, {"Lung nodule": {}, "Breast mass": whole} | elsewhere, counts)
+    without = {
+        "Lung nodule": {"Breast mass": {MASS}},
+        "Breast mass": {"Lung nodule": {NODULE}},
+        "Pleural effusion": {"Lung nodule": {AS_LARGE}, "Breast mass": {MASS}},
+        "Cardiomegaly": {"Lung nodule": {SMALLER}, "Breast mass": {MASS}},
+        "Hiatal hernia": {"Breast mass": {MASS}},
+    }
+    compare_reports({"Lung nodule": {NODULE}, "Breast mass": {MASS}}, without, counts)
     rates = counts.to_json()
     of_nodule, of_mass = (rates["per_abnormality"][name] for name in ("Lung nodule", "Breast mass"))
-    # Without the breast's mass as it was; without the effusion of another number; without the hernia lost.
-    assert (of_nodule["lost"], of_nodule["changed"], of_nodule["renumbered"]) == (0.3333, 0.0, 0.3333)
-    assert (of_mass["lost"], of_mass["changed"], of_mass["renumbered"]) == (0.6667, 0.0, 0.0)
-    assert rates["disturbed"] == rates["lost"] + rates["changed"] == 0.5
+    # Of the nodule: as it was, 13 mm, 9 mm (another class from 10 mm on), and not stated at all.
+    assert (of_nodule["lost"], of_nodule["changed"], of_nodule["renumbered"]) == (0.25, 0.25, 0.25)
+    assert (of_mass["lost"], of_mass["changed"], of_mass["renumbered"]) == (0.0, 0.0, 0.0)
+    assert (rates["pairs"], rates["disturbed"]) == (8, 0.25)
 
 
 def test_nothing_stated_is_no_rate() -> None:
