@@ -10,8 +10,9 @@ DEMO_OUT ?= .demo
 demo: .venv/ready
 	$(BIN)/reg2rg demo --out $(DEMO_OUT) --force
 
+# The tests start many processes, which are not each to compile the package anew, whatever the environment says.
 test: .venv/ready
-	$(BIN)/pytest -n 2
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist worksteal
 
 # What pre-commit and CI look at besides the tests.
 check: .venv/ready

@@ -224,6 +224,11 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
         default="saved",
         help="how a language model too large for the memory is held; needs bitsandbytes (default: %(default)s)",
     )
+    parser.add_argument(
+        "--bf16",
+        action=argparse.BooleanOptionalAction,
+        help="encode in bfloat16, as in training (default: where the device is faster so)",
+    )
     parser.add_argument("--max-new-tokens", type=int, default=1000, help="longest report (default: %(default)s tokens)")
     parser.add_argument("--sample", action="store_true", help="sample instead of taking the likeliest word")
     parser.add_argument("--temperature", type=float, default=1.0, help="of the sampling (default: %(default)s)")
@@ -320,6 +325,7 @@ def _report(args: argparse.Namespace) -> None:
         model=args.model,
         device=args.device,
         precision=args.precision,
+        bf16=args.bf16,
         generation=_generation(args),
         even_others=args.force,
     )
@@ -430,7 +436,7 @@ def _generate(args: argparse.Namespace) -> None:
     dataset = open_dataset(args.dataset, args.split)
     record = generate_dataset(
         dataset,
-        Reporter.load(args.model, args.device, args.precision),
+        Reporter.load(args.model, args.device, args.precision, args.bf16),
         args.out,
         _generation(args),
         batch_size=args.batch_size,

@@ -23,7 +23,7 @@ from reg2rg.errors import InputError
 from reg2rg.files import sha256, staged_file, write_json
 from reg2rg.geometry import axis_bits, bits_box
 from reg2rg.model.decode import Prompt
-from reg2rg.model.precision import check_fits, check_precision, reduce_precision
+from reg2rg.model.precision import check_fits, check_precision, has_bf16_units, reduce_precision
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.model.sampling import Sampling
 from reg2rg.models import WEIGHTS_FILE, Precision, find_model, notice_of
@@ -84,7 +84,16 @@ class WrittenReport(NamedTuple):
 
 
 class Reporter:
-    """A loaded model that reports studies."""
+    """A loaded model that reports studies.
+
+    Args:
+        model: the model.
+        processor: that fits it.
+        source: what to call it.
+        device: where it works.
+        precision: how its language model is held.
+        bf16: whether its encoders multiply matrices in bfloat16.
+    """
 
     def __init__(
         self,
@@ -93,16 +102,26 @@ class Reporter:
         source: ModelSource,
         device: torch.device,
         precision: Precision = "saved",
+        bf16: bool = False,
     ) -> None:
         self.model = model.to(device).eval()
         self.processor = processor
         self.source = source
         self.device = device
         self.precision = precision
+        self.bf16 = bf16
 
     @classmethod
-    def load(cls, name_or_folder: str, device: str = "auto", precision: Precision = "saved") -> "Reporter":
+    def load(
+        cls, name_or_folder: str, device: str = "auto", precision: Precision = "saved", bf16: bool | None = None
+    ) -> "Reporter":
         """Loads a shipped model or a folder.
+
+        Args:
+            name_or_folder: a shipped model's name, or a folder.
+            device: auto, cpu or cuda.
+            precision: how the language model is held.
+            bf16: whether the encoders multiply matrices in bfloat16, as they do in training; None where that is faster.
 
         Raises:
             InputError: if there is no such model or device, the folder's files do not fit together, or the model does
@@ -120,7 +139,7 @@ class Reporter:
         name = name_or_folder if folder.name == name_or_folder else str(folder)
         notice = notice_of(model.config.trained_on)
         source = ModelSource(name, _sha256_of(folder), version("reg2rg"), notice)
-        return cls(model, processor, source, where, precision)
+        return cls(model, processor, source, where, precision, has_bf16_units(where) if bf16 is None else bf16)
 
     def report(
         self, studies: Sequence[Study], settings: GenerationSettings | None = None, with_other: bool = False
@@ -193,12 +212,13 @@ class Reporter:
 
     @torch.inference_mode()
     def _prompt(self, key: str, crops: StudyCrops, settings: GenerationSettings, with_other: bool) -> Prompt:
-        features = self.model.encode(
-            images=self._tensor(crops.image[None]),
-            textures=self._tensor(crops.textures),
-            masks=self._tensor(crops.masks),
-            region_counts=[len(crops.regions)],
-        )
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            features = self.model.encode(
+                images=self._tensor(crops.image[None]),
+                textures=self._tensor(crops.textures),
+                masks=self._tensor(crops.masks),
+                region_counts=[len(crops.regions)],
+            )
         ids = self.processor.prompt_ids(len(crops.regions), with_other)
         return Prompt(self.model.embed_prompt(ids, features), seed=zlib.crc32(f"{settings.seed} {key}".encode()))
 
@@ -306,7 +326,7 @@ def generate_dataset(
     count = len(dataset) if limit is None else min(limit, len(dataset))
     identity: dict[str, Any] = {
         "model": asdict(reporter.source),
-        "settings": {**asdict(settings), "precision": reporter.precision},
+        "settings": {**asdict(settings), "precision": reporter.precision, "bf16": reporter.bf16},
         "split": dataset.split,
         "keys_sha256": hashlib.sha256("\n".join(dataset.keys[:count]).encode()).hexdigest(),
     }

@@ -33,6 +33,7 @@ class ScanOptions:
         model: a shipped model's name or a folder.
         device: auto, cpu or cuda.
         precision: how the language model's weights are held.
+        bf16: whether the encoders multiply matrices in bfloat16; None where the device does that faster.
         generation: how text is generated.
         even_others: report what is no chest CT too; why it would have been refused is then a warning.
     """
@@ -43,6 +44,7 @@ class ScanOptions:
     model: str = DEFAULT_MODEL
     device: str = "auto"
     precision: Precision = "saved"
+    bf16: bool | None = None
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     even_others: bool = False
 
@@ -99,7 +101,7 @@ def report_scans(
         raise InputError(f"two studies are called {twice!r}; report them into different folders")
     if not (out / INDEX).is_file():
         check_free(out)
-    reporter = Reporter.load(options.model, options.device, options.precision)
+    reporter = Reporter.load(options.model, options.device, options.precision, options.bf16)
     outcomes = []
     for done, (source, name) in enumerate(zip(sources, names, strict=True), start=1):
         outcomes.append(_outcome(source, out / name, options, force, reporter))
@@ -143,13 +145,13 @@ def make_results(
         source, options.masks, options.segmenter, study_id, admit=admit, fallback=fallback, series=options.series
     )
     loaded = time.perf_counter()
-    reporter = reporter or Reporter.load(options.model, options.device, options.precision)
+    reporter = reporter or Reporter.load(options.model, options.device, options.precision, options.bf16)
     model_ready = time.perf_counter()
     report = reporter.report([study], options.generation)[0]
     report = replace(report, seconds={"read": loaded - started, "load_model": model_ready - loaded, **report.seconds})
     run = run_record(
         "report",
-        asdict(options),
+        {**asdict(options), "bf16": reporter.bf16},
         device=str(reporter.device),
         input={"source": str(source), "sha256": sha256(source) if source.is_file() else None},
         model=asdict(reporter.source),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import torch
 from reg2rg.data.dataset import open_dataset
 from reg2rg.errors import InputError
 from reg2rg.generate import COLUMNS, GenerationSettings, Reporter, find_device, generate_dataset, region_box_mm
+from reg2rg.model.decode import Prompt, Written
 from reg2rg.model.language import text_embedding
+from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.phantom.dataset import write_dataset
 from reg2rg.phantom.world import Phantom
 from reg2rg.prompt import build_target
@@ -90,6 +93,23 @@ def test_random_weights_give_a_whole_report(untrained: Path, phantom_study: Phan
     assert [report.generated for report in both] == [single.generated] * 2
     assert len(single.regions) == len(phantom_study.study.masks.present)
     assert set(single.seconds) == {"crop", "generate"}
+
+
+def test_encoding_in_bfloat16_is_near(phantom_study: Phantom, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+
+    def take(model: Reg2RG, prompts: Iterable[Prompt], **_: object) -> Iterator[Written]:
+        seen.extend(prompt.embeddings for prompt in prompts)
+        return iter(())
+
+    monkeypatch.setattr(Reg2RG, "generate", take)
+    for bf16 in (False, True):
+        reporter = Reporter.load("phantom", "cpu", bf16=bf16)
+        crops = reporter.processor.crop(phantom_study.study)
+        list(reporter.write([("study", crops)], GenerationSettings()))
+    plain, fast = seen
+    assert fast.dtype == plain.dtype == torch.float32
+    assert 0 < (fast - plain).norm() / plain.norm() < 0.01
 
 
 def test_region_boxes_are_the_outer_faces_of_the_voxels() -> None:
