@@ -64,14 +64,14 @@ _STATES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("amount", "detail"),
         ("left anterior descending", "right", "circumflex", "three-vessel"),
     ),
-    "Hiatal hernia": (("size_mm",), ()),
+    "Hiatal hernia": (("size_mm", "detail"), ("air-filled", "fluid-filled")),
     "Lymphadenopathy": (("size_mm", "detail"), ("paratracheal", "prevascular", "subcarinal")),
     "Emphysema": (("amount",), ()),
     "Atelectasis": (("side", "lobe", "amount"), ()),
     "Lung nodule": (("side", "lobe", "size_mm", "detail"), ("solid", "calcified", "ground-glass")),
     "Lung opacity": (("side", "lobe", "amount"), ()),
     "Pulmonary fibrotic sequela": (("side", "lobe", "amount"), ()),
-    "Pleural effusion": (("side", "amount"), ()),
+    "Pleural effusion": (("side", "size_mm", "amount"), ()),
     "Mosaic attenuation pattern": (("amount",), ()),
     "Peribronchial thickening": (("amount",), ()),
     "Consolidation": (("side", "lobe", "amount"), ()),
@@ -82,8 +82,8 @@ _STATES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 # What regions can have beside the 18 of CT-RATE. Vertebrae are counted from the carina, which lies at T5.
 _OTHERS = (
     Kind("Vertebral compression", "bone", ("percent", "detail"), tuple(f"T{n}" for n in range(4, 12))),
-    Kind("Rib fracture", "bone", ("side",)),
-    Kind("Liver lesion", "abdomen", ("size_mm",)),
+    Kind("Rib fracture", "bone", ("side", "detail"), ("anterior", "lateral", "posterior")),
+    Kind("Liver lesion", "abdomen", ("side", "size_mm", "detail"), ("cystic", "calcified", "hypodense")),
     Kind("Thyroid nodule", "thyroid", ("side", "size_mm")),
     Kind("Breast mass", "breast", ("side", "size_mm")),
 )

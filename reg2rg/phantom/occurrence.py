@@ -53,10 +53,10 @@ SHARED: dict[str, dict[str, float]] = {
         "Medical material": 0.2,
     },
     "heart failure": {
-        "Cardiomegaly": 0.6,
-        "Pleural effusion": 0.5,
+        "Cardiomegaly": 0.45,
+        "Pleural effusion": 0.45,
         "Interlobular septal thickening": 0.5,
-        "Pericardial effusion": 0.45,
+        "Pericardial effusion": 0.3,
         "Medical material": 0.3,
     },
     "infection": {

@@ -7,7 +7,7 @@ from reg2rg.evaluate.drawn import DrawnReport, score_drawn
 from reg2rg.phantom.finding import Finding
 from reg2rg.phantom.report import write_report
 
-EFFUSION = Finding("Pleural effusion", "pleura", "left", amount="large")
+EFFUSION = Finding("Pleural effusion", "pleura", "left", size_mm=70, amount="large")
 SMALL_NODULE = Finding("Lung nodule", "lung", "left", "upper lobe", size_mm=5, detail="solid")
 LARGE_NODULE = Finding("Lung nodule", "lung", "right", "lower lobe", size_mm=14, detail="solid")
 

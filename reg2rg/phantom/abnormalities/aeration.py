@@ -12,12 +12,12 @@ from reg2rg.phantom.organs import LUNG_BACK, LUNG_FRONT, Chest, smooth_noise
 # CT index, from 6 % mild, from 14 % severe (Lynch et al., Radiology 2018); here further apart, so as to be told.
 # Centrilobular holes are a few mm wide and mostly in the upper lobes (Fleischner glossary, 2008).
 EMPHYSEMA_HU = -990.0
-EMPHYSEMA_SHARE = {"small": 0.12, "moderate": 0.25, "large": 0.42}
+EMPHYSEMA_SHARE = {"small": 0.12, "moderate": 0.27, "large": 0.50}
 _HOLE_MM = 5.0  # grain of the noise whose peaks are the holes
 
 # Mosaic attenuation: lighter and darker lobules side by side (Fleischner glossary, 2008).
-MOSAIC_HU = {"small": 95.0, "moderate": 130.0, "large": 165.0}
-MOSAIC_SHARE = {"small": 0.27, "moderate": 0.42, "large": 0.58}
+MOSAIC_HU = {"small": 95.0, "moderate": 135.0, "large": 185.0}
+MOSAIC_SHARE = {"small": 0.25, "moderate": 0.45, "large": 0.65}
 _MOSAIC_MM = 36.0
 
 

@@ -13,14 +13,15 @@ REGION = "trachea and bronchie"
 _VISIBLE_WALL = 0.3  # share of wall that lifts a voxel of lung by 250 HU
 
 # Walls against normal ones of about 1 mm, and the share of the bronchi that have them, by amount.
-WALL_MM = {"small": 2.0, "moderate": 2.6, "large": 3.0}
-THICKENED_SHARE = {"small": 0.55, "moderate": 0.8, "large": 1.0}
+WALL_MM = {"small": 2.0, "moderate": 2.5, "large": 3.0}
+THICKENED_SHARE = {"small": 0.35, "moderate": 0.65, "large": 1.0}
 
 # Bronchi wider than the artery beside them, which do not taper and are seen within 10 mm of the pleura (Naidich et al.,
-# J Comput Assist Tomogr 1982): a lumen of 6 to 10 mm where 2 to 3 mm is normal, and how many of them.
-LUMEN_RADIUS_MM = (3.0, 4.8)
+# J Comput Assist Tomogr 1982): a lumen of 6 to 10 mm where 2 to 3 mm is normal, and how many of them. The amount is
+# both, as in the score of Bhalla et al. (Radiology 1991).
+LUMEN_RADIUS_MM = {"small": (3.0, 3.4), "moderate": (3.7, 4.2), "large": (4.5, 5.0)}
 WIDENED_WALL_MM = 1.8
-WIDENED_COUNT = {"small": 3, "moderate": 7, "large": 14}
+WIDENED_COUNT = {"small": 3, "moderate": 6, "large": 14}
 
 
 def draw_peribronchial_thickening(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
@@ -55,7 +56,7 @@ def draw_bronchiectasis(chest: Chest, rng: np.random.Generator, first_lesion: in
     side, lobe_name = LOBES[lobe]
     tubes: list[Tube] = []
     for stretch in (1.0, 0.5, 0.25):  # shorter where fluid or a large heart leaves little room
-        tubes = tubes or _wide_bronchi(chest, rng, points.of_lobe(lobe), lobe, WIDENED_COUNT[amount], stretch)
+        tubes = tubes or _wide_bronchi(chest, rng, points.of_lobe(lobe), lobe, amount, stretch)
     box = lung_box(chest)
     to_lumen = canvas.distance_to(tubes, box, 10.0)
     lung = canvas.coverage(chest.lung_mm[box.slices])
@@ -71,7 +72,7 @@ def draw_bronchiectasis(chest: Chest, rng: np.random.Generator, first_lesion: in
 
 
 def _wide_bronchi(
-    chest: Chest, rng: np.random.Generator, own: LungPoints, lobe: int, count: int, stretch: float
+    chest: Chest, rng: np.random.Generator, own: LungPoints, lobe: int, amount: str, stretch: float
 ) -> list[Tube]:
     """Slightly bent cylinders of one lobe that end below the pleura and run towards the hilum, apart at their ends."""
     k = chest.anatomy.scale
@@ -86,7 +87,7 @@ def _wide_bronchi(
     ends: list[np.ndarray] = []
     tubes: list[Tube] = []
     for end in nearest:
-        if any(np.linalg.norm(end - other) < 15 * k for other in ends):
+        if any(np.linalg.norm(end - other) < 13 * k for other in ends):
             continue
         to_hilum = hilum - end
         length = stretch * min(k * rng.uniform(38, 60), 0.75 * float(np.linalg.norm(to_hilum)))
@@ -98,10 +99,10 @@ def _wide_bronchi(
         if not within[:3].all():
             continue
         course = course[: 3 + int(within[3])]
-        radius = rng.uniform(*LUMEN_RADIUS_MM)
+        radius = rng.uniform(*LUMEN_RADIUS_MM[amount])
         corners = [(float(a), float(b), float(c)) for a, b, c in course]
         tubes += [Tube(a, b, radius, radius) for a, b in pairwise(corners)]
         ends.append(end)
-        if len(ends) == count:
+        if len(ends) == WIDENED_COUNT[amount]:
             break
     return tubes

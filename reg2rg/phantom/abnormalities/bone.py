@@ -15,6 +15,8 @@ _LOST_FRONT_HU, _LOST_BACK_HU = -80.0, 20.0
 _LOSS_PERCENT = (35, 60)  # grade 2 begins at 25, grade 3 at 40 (Genant et al., J Bone Miner Res 1993)
 CALLUS_HU = 480.0  # woven bone
 _END_PLATE_MM = 4.5
+# Between which shares of half the chest's depth a broken rib is called broken at the side.
+_LATERAL = (-0.18, 0.08)
 _PARTS = 3  # per axis of a voxel
 
 
@@ -66,7 +68,9 @@ def draw_rib_fracture(chest: Chest, rng: np.random.Generator, first_lesion: int)
     side = SIDES[rng.integers(2)]
     sign = 1.0 if side == "right" else -1.0
     first, number = int(rng.integers(3, 6)), int(rng.integers(1, 4))
-    y = rng.uniform(-0.45, 0.35) * anatomy.thorax_depth_mm / 2
+    part = rng.uniform(-0.45, 0.35)
+    y = part * anatomy.thorax_depth_mm / 2
+    detail = "posterior" if part < _LATERAL[0] else "lateral" if part < _LATERAL[1] else "anterior"
     drawn = False
     for rib in range(first, first + number):
         place = y + rng.uniform(-6, 6)
@@ -95,7 +99,7 @@ def draw_rib_fracture(chest: Chest, rng: np.random.Generator, first_lesion: int)
         total = (inside * hu).reshape(shape).mean(axis=(1, 3, 5), dtype=np.float32)
         coverage *= canvas.hu[box.slices] > -400  # the lung behind the rib stays
         drawn |= paint(canvas, coverage, total / np.maximum(coverage, np.float32(1e-3)), first_lesion, box, "bone")
-    return (Finding("Rib fracture", "bone", side, lesion=first_lesion),) if drawn else ()
+    return (Finding("Rib fracture", "bone", side, detail=detail, lesion=first_lesion),) if drawn else ()
 
 
 def _point(vector: np.ndarray) -> tuple[float, float, float]:

@@ -17,9 +17,9 @@ _LOWEST_PLAQUE_HU, _HIGHEST_PLAQUE_HU = {"mediastinum": 600.0, "heart": 700.0}, 
 _ABOVE_BLOOD_HU = 500.0
 _VISIBLE_HU = 60.0
 
-_AORTIC_PLAQUES = {"small": (2, (8.0, 12.0)), "moderate": (5, (15.0, 24.0)), "large": (9, (22.0, 34.0))}
+_AORTIC_PLAQUES = {"small": (2, (8.0, 12.0)), "moderate": (4, (14.0, 19.0)), "large": (10, (24.0, 34.0))}
 """Number in each part of the aorta, and length in mm."""
-_CORONARY_PLAQUES = {"small": (1, (0.16, 0.22)), "moderate": (2, (0.28, 0.36)), "large": (3, (0.31, 0.36))}
+_CORONARY_PLAQUES = {"small": (1, (0.16, 0.22)), "moderate": (2, (0.20, 0.26)), "large": (3, (0.33, 0.37))}
 """Number in each artery, and length as a share of the artery's course."""
 _CORONARY_SHARE = {"small": 0.024, "moderate": 0.029, "large": 0.030}
 """Thickness as a share of the heart's width: 3 to 4 mm in a heart of normal size."""

@@ -55,12 +55,13 @@ def draw_pleural_effusion(chest: Chest, rng: np.random.Generator, first_lesion: 
     findings = []
     for index, side in enumerate(sides, first_lesion):
         amount = AMOUNTS[rng.integers(3)]
-        _fill_pleura(chest, side, amount, rng, index)
-        findings.append(Finding("Pleural effusion", "pleura", side, amount=amount, lesion=index))
+        depth = _fill_pleura(chest, side, amount, rng, index)
+        findings.append(Finding("Pleural effusion", "pleura", side, size_mm=depth, amount=amount, lesion=index))
     return tuple(findings)
 
 
-def _fill_pleura(chest: Chest, side: str, amount: str, rng: np.random.Generator, lesion: int) -> None:
+def _fill_pleura(chest: Chest, side: str, amount: str, rng: np.random.Generator, lesion: int) -> int:
+    """Draws the fluid of one side; how deep it is above the diaphragm, to 5 mm, as it is reported."""
     canvas, anatomy = chest.canvas, chest.anatomy
     depth = rng.uniform(*EFFUSION_SHARE[amount]) * anatomy.thorax_depth_mm
     hu = rng.uniform(*EFFUSION_HU)
@@ -75,3 +76,4 @@ def _fill_pleura(chest: Chest, side: str, amount: str, rng: np.random.Generator,
     take_from_lung(chest, distance, canvas.whole)
     canvas.mark_region("pleura", fluid >= 0.5)
     canvas.mark_lesion(lesion, fluid >= 0.5)
+    return 5 * round(depth / 5)

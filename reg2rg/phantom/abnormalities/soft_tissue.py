@@ -8,9 +8,11 @@ from reg2rg.phantom.organs import Chest, liver_hu, thyroid_hu, thyroid_lobe
 from reg2rg.phantom.shapes import Ellipsoid, rotation_about
 
 # Water-like below 20 HU, hypodense solid above (Berland et al., JACR 2010); solid ones with necrosis lie around 20.
-LIVER_CYST_HU, LIVER_HYPODENSE_HU = (0.0, 12.0), (15.0, 26.0)
+LIVER_CYST_HU, LIVER_HYPODENSE_HU = (0.0, 8.0), (19.0, 26.0)
 # Of hydatid cysts 20 to 30 % have a calcified wall, which looks like a ring (Polat et al., RadioGraphics 2003).
-_CALCIFIED_SHARE, _CALCIFIED_WALL_HU, _CALCIFIED_WALL_MM = 0.25, (250.0, 500.0), 2.5
+_CALCIFIED_WALL_HU, _CALCIFIED_WALL_MM = (250.0, 500.0), 2.5
+_LIVER_SHARE = {"cystic": 0.45, "calcified": 0.2, "hypodense": 0.35}
+_CANTLIE_MM = 18.0  # the plane between the liver's right and left lobe, to the right of the middle
 THYROID_CYST_HU, THYROID_HYPODENSE_HU = (5.0, 20.0), (30.0, 60.0)
 BREAST_MASS_HU = (50.0, 80.0)  # gland is 30
 _LIVER_MM, _THYROID_MM, _BREAST_MM = (12, 50), (6, 30), (12, 40)
@@ -21,7 +23,8 @@ def draw_liver_lesion(chest: Chest, rng: np.random.Generator, first_lesion: int)
     """A cyst, some with a calcified wall, or a hypodense ball of 12 to 50 mm; smaller where little liver is seen."""
     canvas, anatomy = chest.canvas, chest.anatomy
     size = int(rng.integers(_LIVER_MM[0], _LIVER_MM[1] + 1))
-    is_cyst, is_calcified = rng.random() < 0.65, rng.random() < _CALCIFIED_SHARE
+    detail = str(rng.choice(list(_LIVER_SHARE), p=list(_LIVER_SHARE.values())))
+    is_cyst = detail != "hypodense"
     hu, wall_hu = rng.uniform(*(LIVER_CYST_HU if is_cyst else LIVER_HYPODENSE_HU)), rng.uniform(*_CALCIFIED_WALL_HU)
     liver = canvas.region_mask("abdomen") & (np.abs(canvas.hu - np.float32(liver_hu(anatomy))) < 4)
     liver[:, :, canvas.axes_mm()[2].ravel() < anatomy.dome_right_mm - 140 * anatomy.scale] = False
@@ -33,12 +36,13 @@ def draw_liver_lesion(chest: Chest, rng: np.random.Generator, first_lesion: int)
         return ()
     ball = Ellipsoid(center, (size / 2, size / 2, size / 2))
     coverage, box = cover(canvas, (ball,))
-    if is_cyst and is_calcified:
+    if detail == "calcified":
         inner = canvas.coverage_of(ball.grown(-_CALCIFIED_WALL_MM), box)
         hu = wall_hu + inner / np.maximum(coverage, np.float32(1e-3)) * np.float32(hu - wall_hu)
     if not paint(canvas, coverage, hu, first_lesion, box, "abdomen"):
         return ()
-    return (Finding("Liver lesion", "abdomen", size_mm=size, lesion=first_lesion),)
+    side = "right" if center[0] > _CANTLIE_MM * anatomy.scale else "left"
+    return (Finding("Liver lesion", "abdomen", side, size_mm=size, detail=detail, lesion=first_lesion),)
 
 
 def draw_thyroid_nodule(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:

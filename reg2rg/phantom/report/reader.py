@@ -152,7 +152,7 @@ def _read_attributes(name: str, clause: str) -> Iterator[Finding]:
     if len(sides) > 1 and len(amounts) == 1:
         amounts.append(None if re.search(r"\b(left|right)\b", clause) else amounts[0])
     lobe = re.search(r"\b(upper|middle|lower) lobe\b", clause) if _has(name, "lobe") else None
-    size = re.search(r"\b(\d{1,4}) ?mm\b", clause) if _has(name, "size_mm") else None
+    sizes = re.findall(r"\b(\d{1,4}) ?mm\b", clause) if _has(name, "size_mm") else []
     percent = re.search(r"\b(\d{1,4}) ?%", clause) if _has(name, "percent") else None
     details = [detail for detail in kind.details if re.search(_detail_pattern(detail), clause)]
     for index, side in enumerate(sides):
@@ -161,7 +161,7 @@ def _read_attributes(name: str, clause: str) -> Iterator[Finding]:
             kind.region,
             side,
             lobe.group(0) if lobe else None,
-            int(size.group(1)) if size else None,
+            int(sizes[min(index, len(sizes) - 1)]) if sizes else None,
             amounts[min(index, len(amounts) - 1)] if amounts else None,
             int(percent.group(1)) if percent else None,
             details[0] if details else None,

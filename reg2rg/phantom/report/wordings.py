@@ -12,7 +12,7 @@ Each row says about what it is (a kind of finding, a region, or nothing), its us
 | normal | of a region, whatever is found in it |
 | clear | of a region in which nothing is found |
 
-Slots: side, lobe, size (mm), percent, amount, amountly (its adverb), amount2 (of the left side of a pair), detail,
+Slots: side, lobe, size (mm), percent, amount, amountly (its adverb), amount2 and size2 (of a pair's left side), detail,
 vessel (a detail with its article), tail (what leads away from a device), count; seen is the style's word.
 """
 
@@ -57,7 +57,7 @@ SENTENCE_VERB = re.compile(r"\b(is|are|has|have|shows?|contains?|lies|ends)\b")
 """What makes a wording a whole sentence, which another one may be joined to."""
 
 _SLOT = re.compile(r"\{(\w+)\}")
-_LARGEST_NUMBER = 99
+_LARGEST_NUMBER = 199
 
 
 @cache

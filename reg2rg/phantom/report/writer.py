@@ -120,8 +120,9 @@ def _possible(name: str, use: str, findings: Sequence[Finding], style: Style) ->
 
 def _fill(wording: str, finding: Finding, style: Style, other: Finding | None = None) -> str:
     """A wording about a finding, and for a pair about the other one on the left."""
-    other_amount = _slot_texts(other, style)["amount"] if other else None
-    sentence = wording.format(**_slot_texts(finding, style), amount2=other_amount)
+    of_other = _slot_texts(other, style) if other else {}
+    second = {f"{slot}2": of_other.get(slot) for slot in ("amount", "size")}
+    sentence = wording.format(**_slot_texts(finding, style), **second)
     sentence = re.sub(" +", " ", sentence).strip()
     return _capital(re.sub(r"\b([Aa]) (?=[aeiou]|8\d?\b|11\b|18\b)", r"\1n ", sentence))
 
