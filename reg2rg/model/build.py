@@ -120,6 +120,7 @@ def phantom(text_vocabulary_size: int) -> Reg2RGConfig:
             dropout=0.0,
             stem_channels=(16, 32),
             stem_windows=tuple(_part_of_scale(window, _PHANTOM_WINDOW) for window in _STEM_WINDOWS),
+            stem_radii=(2, 3, 4),
         ),
         perceiver=PerceiverConfig(latents=8, depth=2, heads=3, head_dim=48, mlp_width=432),
         mask_encoder=ViTConfig(

@@ -41,6 +41,7 @@ class ViTConfig:
             published.
         stem_windows: parts of the input's scale, -1 to 1, each of which the convolutions see as a channel of its own,
             clipped and spread, beside the whole.
+        stem_radii: in voxels, at which `roundness` is told to the convolutions, once the grid is halved.
     """
 
     patch_size_xyz: tuple[int, int, int]
@@ -54,6 +55,7 @@ class ViTConfig:
     dropout: float
     stem_channels: tuple[int, ...] = ()
     stem_windows: tuple[tuple[float, float], ...] = ()
+    stem_radii: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _check_positive(self)
@@ -64,6 +66,10 @@ class ViTConfig:
             )
         if self.stem_windows and not self.stem_channels:
             raise InputError("stem_windows: only convolutions (stem_channels) read them")
+        if self.stem_radii and not self.stem_channels:
+            raise InputError("stem_radii: only convolutions (stem_channels) read them")
+        if list(self.stem_radii) != sorted({radius for radius in self.stem_radii if radius > 1}):
+            raise InputError(f"stem_radii: expected growing whole numbers from 2 on, got {self.stem_radii}")
         if any(not -1 <= low < high <= 1 for low, high in self.stem_windows):
             raise InputError(f"stem_windows: expected pairs from low to high within -1 to 1, got {self.stem_windows}")
         if self.width % 3:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reg2rg.model.config import ViTConfig
+from reg2rg.model.roundness import roundness
 
 POSITION_STD = 0.3
 """Spread of fresh position tables. At the customary 0.02 a model learned *what* it saw but not *where*."""
@@ -78,7 +79,8 @@ class ConvolutionalPatches(nn.Module):
 
     Not the published way: small models trained from scratch find small lesions with it (Xiao et al., "Early
     Convolutions Help Transformers See Better", NeurIPS 2021), which a linear layer per patch does not in their time.
-    Windows of their own for lung, soft tissue and calcium give each its contrast, as on a radiologist's screens.
+    Windows of their own for lung, soft tissue and calcium give each its contrast, as on a radiologist's screens. Nodules
+    among vessels are told by `roundness`, which convolutions of this size do not find by themselves in that time.
     """
 
     lows: Tensor
@@ -89,12 +91,16 @@ class ConvolutionalPatches(nn.Module):
         lows, highs = zip(*config.stem_windows, strict=True) if config.stem_windows else ((), ())
         for name, limits in (("lows", lows), ("highs", highs)):
             self.register_buffer(name, torch.tensor(limits).view(-1, 1, 1, 1), persistent=False)
+        self.radii = config.stem_radii
+        first, *wider = config.stem_channels
+        self.halve = nn.Conv3d(config.channels + len(config.stem_windows), first, 3, stride=2, padding=1)
+        widths = (first + len(self.radii), *wider)
         layers: list[nn.Module] = []
-        for channels, wider in pairwise((config.channels + len(config.stem_windows), *config.stem_channels)):
-            layers += [nn.Conv3d(channels, wider, 3, stride=2, padding=1), nn.GELU()]
+        for narrow, wide in pairwise(widths):
+            layers += [nn.Conv3d(narrow, wide, 3, stride=2, padding=1), nn.GELU()]
         left = tuple(size // 2 ** len(config.stem_channels) for size in config.patch_size_xyz)
         self.stem = nn.Sequential(*layers)
-        self.project = nn.Conv3d(config.stem_channels[-1], config.width, left, stride=left)
+        self.project = nn.Conv3d(widths[-1], config.width, left, stride=left)
         self.norm_tokens = nn.LayerNorm(config.width)
 
     def forward(self, crops: Float[Tensor, "crop x y z"]) -> Float[Tensor, "crop patch width"]:
@@ -104,7 +110,10 @@ class ConvolutionalPatches(nn.Module):
             scale = 2 / (self.highs - self.lows)
             windowed = torch.addcmul(-1 - self.lows * scale, seen, scale).clamp_(-1, 1)
             seen = torch.cat([seen, windowed], dim=1)
-        grid = self.project(self.stem(seen))
+        grid = functional.gelu(self.halve(seen))
+        if self.radii:
+            grid = torch.cat([grid, roundness(crops, self.radii).to(grid.dtype)], dim=1)
+        grid = self.project(self.stem(grid))
         return self.norm_tokens(rearrange(grid, "crop width x y z -> crop (x y z) width"))
 
 
