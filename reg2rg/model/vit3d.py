@@ -79,8 +79,9 @@ class ConvolutionalPatches(nn.Module):
 
     Not the published way: small models trained from scratch find small lesions with it (Xiao et al., "Early
     Convolutions Help Transformers See Better", NeurIPS 2021), which a linear layer per patch does not in their time.
-    Windows of their own for lung, soft tissue and calcium give each its contrast, as on a radiologist's screens. Nodules
-    among vessels are told by `roundness`, which convolutions of this size do not find by themselves in that time.
+    Windows of their own for lung, soft tissue and calcium give each its contrast, as on a radiologist's screens.
+    Nodules among vessels are told by `roundness`, which convolutions of this size do not find by themselves in that
+    time.
     """
 
     lows: Tensor
