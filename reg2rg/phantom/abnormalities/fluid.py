@@ -4,7 +4,7 @@ import numpy as np
 
 from reg2rg.phantom.abnormalities.placing import NEIGHBORHOOD_MM, replace_lung, take_from_lung
 from reg2rg.phantom.finding import AMOUNTS, Finding
-from reg2rg.phantom.organs import Chest, great_vessels, pleura_shell_mm
+from reg2rg.phantom.organs import FAT, HEART_FAT_SHARE, Chest, pleura_shell_mm
 from reg2rg.phantom.shapes import Ellipsoid, Union
 
 # Transudates about 12, exudates about 17 (Abramowitz et al., AJR 2009).
@@ -16,33 +16,35 @@ EFFUSION_SHARE = {"small": (0.10, 0.21), "moderate": (0.29, 0.45), "large": (0.5
 
 
 def draw_pericardial_effusion(chest: Chest, rng: np.random.Generator, first_lesion: int) -> tuple[Finding, ...]:
-    """Fluid of even thickness around the heart, inside the thorax; it joins the heart's mask.
+    """Fluid of even thickness at the heart's sides and below it; it joins the heart's mask.
 
-    5 to 18 % of the heart's width, 6 to 22 mm on average: a thickness in mm would tell how large the heart is. Great
-    vessels, airways, esophagus and bones stay free of it.
+    It grows with the heart in every way, as the heart's fat does, or it would tell how large the heart is: 5 to 14 % of
+    its width thick, 6 to 22 mm; in front of the heart, behind and above it thinner than the fat that is there in
+    everybody, so that nothing cuts into it; and with fat of its own around it.
     """
     canvas = chest.canvas
-    thickness = round(rng.uniform(0.05, 0.18) * chest.anatomy.heart_width_mm)
+    width = chest.anatomy.heart_width_mm
+    thickness = round(rng.uniform(0.05, 0.14) * width)
     hu = rng.uniform(*EFFUSION_HU)
     sac = Union(tuple(part.grown(thickness) for part in chest.heart.parts if isinstance(part, Ellipsoid)))
     box = canvas.box_of(sac, NEIGHBORHOOD_MM)
     if box is None:
         return ()
     x, y, z = canvas.axes_mm(box)
-    distance = np.maximum(sac.distance_mm(x, y, z), y - np.float32(chest.anatomy.thorax_depth_mm / 2 - 3))
-    distance = np.maximum(distance, -chest.heart.distance_mm(x, y, z))
-    for vessel in great_vessels(chest.anatomy).values():
-        distance = np.maximum(distance, -vessel.distance_mm(x, y, z))
-    organs = ("trachea and bronchie", "esophagus", "bone")
-    is_free = ~np.any([canvas.region_mask(organ)[box.slices] for organ in organs], axis=0)
-    is_free |= chest.lung_mm[box.slices] < 0  # bronchi in the lung are pushed aside with it
-    fluid = canvas.coverage(distance) * is_free
+    fat = np.float32(HEART_FAT_SHARE * width)
+    (_, back, _), (_, front, top) = chest.heart.bounds_mm()
+    room = np.maximum(np.maximum(y - np.float32(front), np.float32(back) - y), z - np.float32(top))
+    to_sac, in_heart = sac.distance_mm(x, y, z), -chest.heart.distance_mm(x, y, z)
+    distance = np.maximum(np.maximum(to_sac, room - fat / 2), in_heart)
+    around = np.maximum(np.maximum(to_sac, room) - fat, in_heart)
+    canvas.blend(canvas.coverage(around), FAT, box)
+    fluid = canvas.coverage(distance)
     canvas.blend(fluid, hu, box)
-    take_from_lung(chest, distance, box)
+    take_from_lung(chest, around, box)
     is_fluid = fluid >= 0.5
-    canvas.mark_region("pleura", np.abs(distance) < pleura_shell_mm(canvas) * (chest.lung_mm[box.slices] < 0), box)
-    for pushed_aside in ("abdomen", "lung", "mediastinum", "pleura", "trachea and bronchie"):
-        canvas.unmark_region(pushed_aside, is_fluid, box)
+    canvas.mark_region("pleura", np.abs(around) < pleura_shell_mm(canvas) * (chest.lung_mm[box.slices] < 0), box)
+    for pushed_aside in ("abdomen", "bone", "esophagus", "lung", "mediastinum", "pleura", "trachea and bronchie"):
+        canvas.unmark_region(pushed_aside, canvas.coverage(around) >= 0.5, box)
     canvas.mark_region("heart", is_fluid, box)
     canvas.mark_lesion(first_lesion, is_fluid, box)
     return (Finding("Pericardial effusion", "heart", size_mm=thickness, lesion=first_lesion),)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from reg2rg.phantom.abnormalities.painting import cover, paint
 from reg2rg.phantom.abnormalities.placing import NEIGHBORHOOD_MM, take_from_lung
 from reg2rg.phantom.finding import KINDS, SIDES, Finding
-from reg2rg.phantom.organs import Chest, great_vessels
+from reg2rg.phantom.organs import HEART_FAT_SHARE, Chest, great_vessels
 from reg2rg.phantom.shapes import Ellipsoid, Point, Tube, rotation_about
 
 METAL_HU = 2800.0
@@ -16,6 +16,7 @@ CATHETER_HU = 1500.0  # plastic made opaque with barium or platinum
 SEPTUM_HU = 250.0  # silicone in the middle of a port
 NODE_HU = (35.0, 60.0)
 _VISIBLE_HU = 300.0
+_LEAD_SHARE = 0.014  # radius of a lead in the heart, of its width: some 1.9 mm
 SHORT_AXIS_MM = (12, 30)
 _ROOM = 0.7  # share of a node that its neighbours must leave
 _AMPLE = 0.9  # share with which a place is taken without looking on
@@ -36,7 +37,8 @@ def draw_medical_material(chest: Chest, rng: np.random.Generator, first_lesion: 
 
     A port is a small ring of metal whose catheter ends in the vena cava; a pacemaker is a large solid case whose lead
     goes on to the tip of the right ventricle. No region's mask changes: it would tell the label, and the side. The side
-    is seen in the mediastinum, where the line comes down 20 mm on its own side before it crosses to the vena cava.
+    is seen in the mediastinum, where the line comes down 20 mm on its own side before it crosses to the vena cava. In
+    the heart, course and thickness of the lead grow with the heart: it would tell how large the heart is.
     """
     canvas, anatomy = chest.canvas, chest.anatomy
     k = anatomy.scale
@@ -55,8 +57,6 @@ def draw_medical_material(chest: Chest, rng: np.random.Generator, first_lesion: 
         (24 * k, 17 * k, anatomy.apex_mm - 40 * k),
         (24 * k, 14 * k, 0.0),
     ]
-    if not is_port:
-        course += [(22 * k, 12 * k, -40 * k), _right_ventricle_tip(chest)]
     radius, hu = (2.0, CATHETER_HU) if is_port else (1.9, METAL_HU)
     case_hu: Float[np.ndarray, "x y z"] | float = METAL_HU
     coverage, box = cover(canvas, (case,))
@@ -66,7 +66,12 @@ def draw_medical_material(chest: Chest, rng: np.random.Generator, first_lesion: 
     drawn = bool(coverage.size) and paint(canvas, coverage, case_hu, first_lesion, box, None)
 
     coverage, box = cover(canvas, tuple(Tube(a, b, radius, radius) for a, b in pairwise([center, *course])))
+    from_heart = chest.heart.distance_mm(*canvas.axes_mm(box)) - 2 * HEART_FAT_SHARE * anatomy.heart_width_mm
+    coverage *= from_heart > 0
     drawn |= bool(coverage.size) and paint(canvas, coverage, hu, first_lesion, box, None, _VISIBLE_HU / hu)
+    if not is_port:
+        coverage, box = cover(canvas, (_lead_in_heart(chest),))
+        drawn |= bool(coverage.size) and paint(canvas, coverage, hu, first_lesion, box, None, _VISIBLE_HU / hu)
     if not drawn:
         return ()
     return (Finding("Medical material", "mediastinum", side, detail=detail, lesion=first_lesion),)
@@ -173,10 +178,16 @@ def _node(chest: Chest, station: str, radius: float, rng: np.random.Generator) -
     return Ellipsoid(center, radii, rotation_about(2, rng.uniform(-10, 10)))
 
 
-def _right_ventricle_tip(chest: Chest) -> Point:
-    """In the front lower part of the ventricles, short of the apex."""
-    ventricles = chest.heart.parts[0]
-    assert isinstance(ventricles, Ellipsoid) and ventricles.rotation is not None
+def _lead_in_heart(chest: Chest) -> Tube:
+    """From the roof of the atria to the front lower part of the ventricles, short of the apex."""
+    ventricles, atria = chest.heart.parts[:2]
+    assert isinstance(ventricles, Ellipsoid) and ventricles.rotation is not None and isinstance(atria, Ellipsoid)
+    roof = np.array(atria.center_mm) + np.array(atria.radii_mm) * (0.3, 0.2, 1.1)
     tip = np.array(ventricles.center_mm) + ventricles.rotation @ (np.array(ventricles.radii_mm) * (-0.5, 0.3, -0.5))
-    x, y, z = (float(value) for value in tip)
+    radius = _LEAD_SHARE * chest.anatomy.heart_width_mm
+    return Tube(_point(roof), _point(tip), radius, radius)
+
+
+def _point(vector: Float[np.ndarray, "3"]) -> Point:
+    x, y, z = (float(value) for value in vector)
     return x, y, z
