@@ -41,7 +41,7 @@ class ViTConfig:
             published.
         stem_windows: parts of the input's scale, -1 to 1, each of which the convolutions see as a channel of its own,
             clipped and spread, beside the whole.
-        stem_radii: in voxels, at which `roundness` is told to the convolutions, once the grid is halved.
+        stem_radii: in voxels, at which `roundness` is told to the convolutions, a channel each.
     """
 
     patch_size_xyz: tuple[int, int, int]

@@ -15,8 +15,8 @@ _TOGETHER = 4
 
 
 @torch.no_grad()
-def roundness(crops: Float[Tensor, "crop x y z"], radii: Sequence[int]) -> Float[Tensor, "crop radius x2 y2 z2"]:
-    """How much brighter than its surroundings each second voxel is, whichever line through it one follows.
+def roundness(crops: Float[Tensor, "crop x y z"], radii: Sequence[int]) -> Float[Tensor, "crop radius x y z"]:
+    """How much brighter than its surroundings each voxel is, whichever line through it one follows.
 
     The middle, less the darker of the two points at a radius to either side, along the brightest of thirteen lines: a
     vessel goes on along its own line, a ball ends along all. What eigenvalues of the Hessian tell in the enhancement
@@ -24,24 +24,24 @@ def roundness(crops: Float[Tensor, "crop x y z"], radii: Sequence[int]) -> Float
     to be learned through: no gradient passes.
 
     Args:
-        crops: even numbers of voxels along each axis.
+        crops: one channel.
         radii: in voxels, from 2 on, growing. A middle is smoothed once less than its radius, the points at its sides
             twice less.
     """
     return torch.cat([_roundness(few, radii) for few in crops.split(_TOGETHER)])
 
 
-def _roundness(crops: Float[Tensor, "crop x y z"], radii: Sequence[int]) -> Float[Tensor, "crop radius x2 y2 z2"]:
+def _roundness(crops: Float[Tensor, "crop x y z"], radii: Sequence[int]) -> Float[Tensor, "crop radius x y z"]:
     ends, middle, smoothed = crops[:, None], crops[:, None], 0
     found = []
     for radius in radii:
         while smoothed < radius - 1:
             ends, middle, smoothed = middle, _smooth(middle), smoothed + 1
-        found.append(middle[..., ::2, ::2, ::2] - _brightest_line(ends, radius))
+        found.append(middle - _brightest_line(ends, radius))
     return torch.cat(found, dim=1)
 
 
-def _brightest_line(ends: Float[Tensor, "crop 1 x y z"], radius: int) -> Float[Tensor, "crop 1 x2 y2 z2"]:
+def _brightest_line(ends: Float[Tensor, "crop 1 x y z"], radius: int) -> Float[Tensor, "crop 1 x y z"]:
     x, y, z = ends.shape[2:]
     padded = functional.pad(ends, [radius] * 6, mode="replicate")
     brightest: Tensor | None = None
@@ -49,13 +49,11 @@ def _brightest_line(ends: Float[Tensor, "crop 1 x y z"], radius: int) -> Float[T
         reach = radius / sum(step**2 for step in way) ** 0.5
         a, b, c = (round(step * reach) for step in way)
         one, other = (
-            padded[
-                ..., radius + i : radius + i + x : 2, radius + j : radius + j + y : 2, radius + k : radius + k + z : 2
-            ]
-            for i, j, k in ((a, b, c), (-a, -b, -c))
+            padded[..., i : i + x, j : j + y, k : k + z]
+            for i, j, k in ((radius + a, radius + b, radius + c), (radius - a, radius - b, radius - c))
         )
         darker = torch.minimum(one, other)
-        brightest = darker if brightest is None else torch.maximum(brightest, darker)
+        brightest = darker if brightest is None else torch.maximum(brightest, darker, out=brightest)
     assert brightest is not None
     return brightest
 

@@ -93,15 +93,13 @@ class ConvolutionalPatches(nn.Module):
         for name, limits in (("lows", lows), ("highs", highs)):
             self.register_buffer(name, torch.tensor(limits).view(-1, 1, 1, 1), persistent=False)
         self.radii = config.stem_radii
-        first, *wider = config.stem_channels
-        self.halve = nn.Conv3d(config.channels + len(config.stem_windows), first, 3, stride=2, padding=1)
-        widths = (first + len(self.radii), *wider)
+        seen = config.channels + len(config.stem_windows) + len(config.stem_radii)
         layers: list[nn.Module] = []
-        for narrow, wide in pairwise(widths):
-            layers += [nn.Conv3d(narrow, wide, 3, stride=2, padding=1), nn.GELU()]
+        for channels, wider in pairwise((seen, *config.stem_channels)):
+            layers += [nn.Conv3d(channels, wider, 3, stride=2, padding=1), nn.GELU()]
         left = tuple(size // 2 ** len(config.stem_channels) for size in config.patch_size_xyz)
         self.stem = nn.Sequential(*layers)
-        self.project = nn.Conv3d(widths[-1], config.width, left, stride=left)
+        self.project = nn.Conv3d(config.stem_channels[-1], config.width, left, stride=left)
         self.norm_tokens = nn.LayerNorm(config.width)
 
     def forward(self, crops: Float[Tensor, "crop x y z"]) -> Float[Tensor, "crop patch width"]:
@@ -111,10 +109,9 @@ class ConvolutionalPatches(nn.Module):
             scale = 2 / (self.highs - self.lows)
             windowed = torch.addcmul(-1 - self.lows * scale, seen, scale).clamp_(-1, 1)
             seen = torch.cat([seen, windowed], dim=1)
-        grid = functional.gelu(self.halve(seen))
         if self.radii:
-            grid = torch.cat([grid, roundness(crops, self.radii).to(grid.dtype)], dim=1)
-        grid = self.project(self.stem(grid))
+            seen = torch.cat([seen, roundness(crops, self.radii)], dim=1)
+        grid = self.project(self.stem(seen))
         return self.norm_tokens(rearrange(grid, "crop width x y z -> crop (x y z) width"))
 
 

@@ -44,7 +44,7 @@ def test_windows_of_the_stem_are_channels_of_their_own() -> None:
     )
     patches = ConvolutionalPatches(config)
     seen: list[Tensor] = []
-    patches.halve.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    patches.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     crop = torch.linspace(-1, 1, 8**3).view(1, 8, 8, 8)
     patches(crop)
     (channels,) = seen
