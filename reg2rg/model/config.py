@@ -42,6 +42,7 @@ class ViTConfig:
         stem_windows: parts of the input's scale, -1 to 1, each of which the convolutions see as a channel of its own,
             clipped and spread, beside the whole.
         stem_radii: in voxels, at which `roundness` is told to the convolutions, a channel each.
+        stem_round_window: the part of the scale in which it is found, so that calcium does not outshine all else.
     """
 
     patch_size_xyz: tuple[int, int, int]
@@ -56,6 +57,7 @@ class ViTConfig:
     stem_channels: tuple[int, ...] = ()
     stem_windows: tuple[tuple[float, float], ...] = ()
     stem_radii: tuple[int, ...] = ()
+    stem_round_window: tuple[float, float] = (-1.0, 1.0)
 
     def __post_init__(self) -> None:
         _check_positive(self)
@@ -70,8 +72,9 @@ class ViTConfig:
             raise InputError("stem_radii: only convolutions (stem_channels) read them")
         if list(self.stem_radii) != sorted({radius for radius in self.stem_radii if radius > 1}):
             raise InputError(f"stem_radii: expected growing whole numbers from 2 on, got {self.stem_radii}")
-        if any(not -1 <= low < high <= 1 for low, high in self.stem_windows):
-            raise InputError(f"stem_windows: expected pairs from low to high within -1 to 1, got {self.stem_windows}")
+        for name, windows in (("stem_windows", self.stem_windows), ("stem_round_window", (self.stem_round_window,))):
+            if any(not -1 <= low < high <= 1 for low, high in windows):
+                raise InputError(f"{name}: expected pairs from low to high within -1 to 1, got {windows}")
         if self.width % 3:
             raise InputError(f"width: expected a multiple of 3 (a third for each axis's positions), got {self.width}")
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 _AXES = [way for way in product((-1, 0, 1), repeat=3) if way > (0, 0, 0)]
 """Thirteen lines through a voxel: along its faces, edges and corners, one of the two ways of each."""
+_SMOOTHED_AT_MOST = 2
 _TOGETHER = 4
 """Crops at a time: for all of a training batch the system clears fresh memory at each step, three times the work."""
 
@@ -25,8 +26,8 @@ def roundness(crops: Float[Tensor, "crop x y z"], radii: Sequence[int]) -> Float
 
     Args:
         crops: one channel.
-        radii: in voxels, from 2 on, growing. A middle is smoothed once less than its radius, the points at its sides
-            twice less.
+        radii: in voxels, from 2 on, growing. At 2 the middle is smoothed once, from 3 on twice; the points at its sides
+            once less.
     """
     return torch.cat([_roundness(few, radii) for few in crops.split(_TOGETHER)])
 
@@ -35,7 +36,7 @@ def _roundness(crops: Float[Tensor, "crop x y z"], radii: Sequence[int]) -> Floa
     ends, middle, smoothed = crops[:, None], crops[:, None], 0
     found = []
     for radius in radii:
-        while smoothed < radius - 1:
+        while smoothed < min(radius - 1, _SMOOTHED_AT_MOST):
             ends, middle, smoothed = middle, _smooth(middle), smoothed + 1
         found.append(middle - _brightest_line(ends, radius))
     return torch.cat(found, dim=1)

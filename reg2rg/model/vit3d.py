@@ -92,7 +92,7 @@ class ConvolutionalPatches(nn.Module):
         lows, highs = zip(*config.stem_windows, strict=True) if config.stem_windows else ((), ())
         for name, limits in (("lows", lows), ("highs", highs)):
             self.register_buffer(name, torch.tensor(limits).view(-1, 1, 1, 1), persistent=False)
-        self.radii = config.stem_radii
+        self.radii, self.round_window = config.stem_radii, config.stem_round_window
         seen = config.channels + len(config.stem_windows) + len(config.stem_radii)
         layers: list[nn.Module] = []
         for channels, wider in pairwise((seen, *config.stem_channels)):
@@ -110,7 +110,9 @@ class ConvolutionalPatches(nn.Module):
             windowed = torch.addcmul(-1 - self.lows * scale, seen, scale).clamp_(-1, 1)
             seen = torch.cat([seen, windowed], dim=1)
         if self.radii:
-            seen = torch.cat([seen, roundness(crops, self.radii)], dim=1)
+            low, high = self.round_window
+            spread = (crops.clamp(low, high) - low) * (4 / (high - low))
+            seen = torch.cat([seen, roundness(spread, self.radii)], dim=1)
         grid = self.project(self.stem(seen))
         return self.norm_tokens(rearrange(grid, "crop width x y z -> crop (x y z) width"))
 

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from reg2rg.model.config import ViTConfig
+from reg2rg.model.roundness import roundness
 from reg2rg.model.vit3d import AxisPositions, ConvolutionalPatches, PatchEmbedding, SelfAttention, ViT3D
 
 CONFIG = ViTConfig(
@@ -91,3 +92,27 @@ def test_dropout_acts_in_training_only() -> None:
     assert not torch.equal(vit(crops), vit(crops))
     vit.eval()
     assert torch.equal(vit(crops), vit(crops))
+
+
+def test_roundness_is_told_in_its_window() -> None:
+    config = ViTConfig(
+        (4, 4, 4),
+        (2, 2, 2),
+        1,
+        12,
+        1,
+        2,
+        4,
+        8,
+        0.0,
+        stem_channels=(3,),
+        stem_radii=(2, 3),
+        stem_round_window=(-0.5, 0.5),
+    )
+    patches = ConvolutionalPatches(config)
+    seen: list[Tensor] = []
+    patches.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    crop = torch.rand(1, 8, 8, 8) * 2 - 1
+    patches(crop)
+    (channels,) = seen
+    torch.testing.assert_close(channels[:, 1:], roundness(4 * (crop.clamp(-0.5, 0.5) + 0.5), (2, 3)))
