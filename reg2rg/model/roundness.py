@@ -6,17 +6,21 @@ from itertools import product
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
-_AXES = [way for way in product((-1, 0, 1), repeat=3) if way > (0, 0, 0)]
+_LINES = [way for way in product((-1, 0, 1), repeat=3) if way > (0, 0, 0)]
 """Thirteen lines through a voxel: along its faces, edges and corners, one of the two ways of each."""
+
+_LEVELS = 255
 _SMOOTHED_AT_MOST = 2
-_TOGETHER = 4
-"""Crops at a time: for all of a training batch the system clears fresh memory at each step, three times the work."""
+_WHOLE_WINDOW = (
+    4.0  # told for a difference of the whole window: differences are smaller than the other channels' values
+)
 
 
 @torch.no_grad()
-def roundness(crops: Float[Tensor, "crop x y z"], radii: Sequence[int]) -> Float[Tensor, "crop radius x y z"]:
+def roundness(
+    crops: Float[Tensor, "crop x y z"], radii: Sequence[int], window: tuple[float, float] = (-1.0, 1.0)
+) -> Float[Tensor, "crop radius x y z"]:
     """How much brighter than its surroundings each voxel is, whichever line through it one follows.
 
     The middle, less the darker of the two points at a radius to either side, along the brightest of thirteen lines: a
@@ -25,45 +29,87 @@ def roundness(crops: Float[Tensor, "crop x y z"], radii: Sequence[int]) -> Float
     to be learned through: no gradient passes.
 
     Args:
-        crops: one channel.
+        crops: one channel; beyond its edges each goes on as it ends.
         radii: in voxels, from 2 on, growing. At 2 the middle is smoothed once, from 3 on twice; the points at its sides
             once less.
+        window: values are clipped to it, and rounded to 255 levels of it.
+
+    Returns:
+        a channel for each radius; a difference of the whole window is 4.
     """
-    return torch.cat([_roundness(few, radii) for few in crops.split(_TOGETHER)])
+    found = crops.new_empty(len(crops), len(radii), *crops.shape[1:])
+    frame = _Frame(crops.shape[1:], margin=max(radii) + _SMOOTHED_AT_MOST, device=crops.device)
+    for crop, channels in zip(crops, found, strict=True):
+        frame.fill(crop, window)
+        for channel, radius in zip(channels, radii, strict=True):
+            channel.copy_(frame.roundness(radius)).mul_(_WHOLE_WINDOW / _LEVELS)
+    return found
 
 
-def _roundness(crops: Float[Tensor, "crop x y z"], radii: Sequence[int]) -> Float[Tensor, "crop radius x y z"]:
-    ends, middle, smoothed = crops[:, None], crops[:, None], 0
-    found = []
-    for radius in radii:
-        while smoothed < min(radius - 1, _SMOOTHED_AT_MOST):
-            ends, middle, smoothed = middle, _smooth(middle), smoothed + 1
-        found.append(middle - _brightest_line(ends, radius))
-    return torch.cat(found, dim=1)
+class _Frame:
+    """One crop in levels, with a margin, in memory that is used again: fresh memory would cost as much as the work.
 
+    All is held as one row of voxels, in which a step to any side is a step along the row.
+    """
 
-def _brightest_line(ends: Float[Tensor, "crop 1 x y z"], radius: int) -> Float[Tensor, "crop 1 x y z"]:
-    x, y, z = ends.shape[2:]
-    padded = functional.pad(ends, [radius] * 6, mode="replicate")
-    brightest: Tensor | None = None
-    for way in _AXES:
-        reach = radius / sum(step**2 for step in way) ** 0.5
-        a, b, c = (round(step * reach) for step in way)
-        one, other = (
-            padded[..., i : i + x, j : j + y, k : k + z]
-            for i, j, k in ((radius + a, radius + b, radius + c), (radius - a, radius - b, radius - c))
-        )
-        darker = torch.minimum(one, other)
-        brightest = darker if brightest is None else torch.maximum(brightest, darker, out=brightest)
-    assert brightest is not None
-    return brightest
+    def __init__(self, size_xyz: Sequence[int], margin: int, device: torch.device) -> None:
+        self._margin = margin
+        self._shape = tuple(size + 2 * margin for size in size_xyz)
+        self._strides = (self._shape[1] * self._shape[2], self._shape[2], 1)
+        count = self._shape[0] * self._strides[0]
+        self._values = torch.empty(*size_xyz, device=device)
+        self._smoothed = torch.empty(1 + _SMOOTHED_AT_MOST, count, dtype=torch.uint8, device=device)
+        self._brightest, self._darker = torch.zeros(2, count, dtype=torch.uint8, device=device)
+        self._sums = torch.empty(2, count, dtype=torch.int16, device=device)
 
+    def fill(self, crop: Float[Tensor, "x y z"], window: tuple[float, float]) -> None:
+        """Takes over a crop, and smooths it."""
+        low, high = window
+        torch.clamp(crop, low, high, out=self._values)
+        self._values.sub_(low).mul_(_LEVELS / (high - low)).round_()
+        grid = self._smoothed[0].view(self._shape)
+        self._inner(grid).copy_(self._values)
+        for axis, size in enumerate(self._shape):
+            inner = size - 2 * self._margin
+            for outside, edge in ((0, self._margin), (self._margin + inner, self._margin + inner - 1)):
+                grid.narrow(axis, outside, self._margin).copy_(grid.narrow(axis, edge, 1))
+        for less, more in zip(self._smoothed[:-1], self._smoothed[1:], strict=True):
+            self._smooth(less, more)
 
-def _smooth(grid: Float[Tensor, "crop 1 x y z"]) -> Float[Tensor, "crop 1 x y z"]:
-    """A quarter, a half and a quarter along each axis; beyond the edge the edge goes on."""
-    for axis in (2, 3, 4):
-        length = grid.shape[axis]
-        first, last = grid.narrow(axis, 0, 1), grid.narrow(axis, length - 1, 1)
-        wide = torch.cat([first, grid, last], dim=axis)
-        grid = 0.5 * grid + 0.25 * (wide.narrow(axis, 0, length) + wide.narrow(axis, 2, length))
-    return grid
+    def roundness(self, radius: int) -> Tensor:
+        """Of each voxel, in levels."""
+        times = min(radius - 1, _SMOOTHED_AT_MOST)
+        self._find_brightest_line(self._smoothed[times - 1], radius)
+        difference = self._sums[0].copy_(self._smoothed[times]).sub_(self._brightest)
+        return self._inner(difference.view(self._shape))
+
+    def _find_brightest_line(self, ends: Tensor, radius: int) -> None:
+        steps = [self._step(line, radius) for line in _LINES]
+        first = max(map(abs, steps))
+        count = len(ends) - 2 * first
+        brightest, darker = self._brightest[first : first + count], self._darker[first : first + count]
+        brightest.zero_()
+        for step in steps:
+            one, other = (ends[first + way : first + way + count] for way in (step, -step))
+            torch.maximum(brightest, torch.minimum(one, other, out=darker), out=brightest)
+
+    def _step(self, line: Sequence[int], radius: int) -> int:
+        """Along the row, to the point at a radius along a line."""
+        reach = radius / sum(step**2 for step in line) ** 0.5
+        return sum(round(step * reach) * stride for step, stride in zip(line, self._strides, strict=True))
+
+    def _smooth(self, less: Tensor, more: Tensor) -> None:
+        """A quarter, a half and a quarter along each axis, rounded each time."""
+        values, sums = self._sums
+        values.copy_(less)
+        for stride in self._strides:
+            torch.add(values, values, out=sums)
+            sums[stride:] += values[:-stride]
+            sums[:-stride] += values[stride:]
+            sums.add_(2).bitwise_right_shift_(2)
+            values, sums = sums, values
+        more.copy_(values)
+
+    def _inner(self, grid: Tensor) -> Tensor:
+        x, y, z = (slice(self._margin, size - self._margin) for size in self._shape)
+        return grid[x, y, z]

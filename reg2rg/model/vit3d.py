@@ -110,9 +110,7 @@ class ConvolutionalPatches(nn.Module):
             windowed = torch.addcmul(-1 - self.lows * scale, seen, scale).clamp_(-1, 1)
             seen = torch.cat([seen, windowed], dim=1)
         if self.radii:
-            low, high = self.round_window
-            spread = (crops.clamp(low, high) - low) * (4 / (high - low))
-            seen = torch.cat([seen, roundness(spread, self.radii)], dim=1)
+            seen = torch.cat([seen, roundness(crops, self.radii, self.round_window)], dim=1)
         grid = self.project(self.stem(seen))
         return self.norm_tokens(rearrange(grid, "crop width x y z -> crop (x y z) width"))
 
