@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from reg2rg.phantom.shapes import Ellipsoid, Union, rotation_about
+from reg2rg.phantom.shapes import Ellipsoid, Union, point_of, rotation_about
 
 # Cardiothoracic ratio: transverse width of the heart over the widest inner width of the thorax; above 0.5 is
 # cardiomegaly (Danzer 1919). A gap is left around 0.5, so that the truth is beyond dispute.
@@ -139,7 +139,7 @@ class Anatomy:
         turn = rotation_about(2, -shape.turn_degrees) @ rotation_about(1, -shape.dip_degrees)
         apex_direction = turn @ np.array([-1.0, 0.0, 0.0])
         ventricles = Ellipsoid((0.0, 0.0, 0.0), (1.0, shape.depth, shape.height), turn)
-        atria = Ellipsoid(_point(-0.62 * apex_direction), (shape.base, 1.05 * shape.base, 1.1 * shape.base))
+        atria = Ellipsoid(point_of(-0.62 * apex_direction), (shape.base, 1.05 * shape.base, 1.1 * shape.base))
         low, high = Union((ventricles, atria)).bounds_mm()
         unit = self.heart_width_mm / (high[0] - low[0])
         center = np.array(
@@ -152,8 +152,8 @@ class Anatomy:
         return Union(
             tuple(
                 Ellipsoid(
-                    _point(center + unit * np.array(part.center_mm)),
-                    _point(unit * np.array(part.radii_mm)),
+                    point_of(center + unit * np.array(part.center_mm)),
+                    point_of(unit * np.array(part.radii_mm)),
                     part.rotation,
                 )
                 for part in (ventricles, atria)
@@ -213,8 +213,3 @@ def sample_anatomy(rng: np.random.Generator, enlarged_heart: bool, age: float = 
         scan_bottom_mm=dome_right - scale * uniform(85, 125),
         margin_mm=uniform(3, 20),
     )
-
-
-def _point(vector: np.ndarray) -> tuple[float, float, float]:
-    x, y, z = (float(value) for value in vector)
-    return x, y, z

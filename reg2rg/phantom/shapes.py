@@ -13,6 +13,12 @@ from jaxtyping import Float
 Point = tuple[float, float, float]
 
 
+def point_of(vector: Float[np.ndarray, "3"]) -> Point:
+    """A vector as a point."""
+    x, y, z = vector.tolist()
+    return x, y, z
+
+
 @runtime_checkable
 class Shape(Protocol):
     """What a canvas can draw."""

@@ -13,7 +13,7 @@ from reg2rg.phantom.abnormalities.placing import (
 )
 from reg2rg.phantom.finding import AMOUNTS, Finding
 from reg2rg.phantom.organs import AIR, LOBES, Chest, smooth_noise
-from reg2rg.phantom.shapes import Ellipsoid, Point, Tube, rotation_about
+from reg2rg.phantom.shapes import Ellipsoid, Tube, point_of, rotation_about
 from reg2rg.volume import Box
 
 # Soft tissue, vessels drowned, and a haze through which they show (Fleischner glossary, Hansell et al., Radiology
@@ -94,13 +94,8 @@ def _open_bronchi(
     way /= max(float(np.linalg.norm(way)), 1e-3)
     start, fork = center_mm - 1.1 * radius_mm * way, center_mm - 0.45 * radius_mm * way
     wide = rng.uniform(0.9, 1.1) * min(max(0.09 * radius_mm, 1.6), 2.8)
-    tubes = [Tube(_point(start), _point(fork), wide, 0.9 * wide)]
+    tubes = [Tube(point_of(start), point_of(fork), wide, 0.9 * wide)]
     for _ in range(2 if radius_mm < 22 else 3):
         aim = fork + radius_mm * (1.1 * way + 0.55 * rng.standard_normal(3))
-        tubes.append(Tube(_point(fork), _point(aim), 0.9 * wide, 0.65 * wide))
+        tubes.append(Tube(point_of(fork), point_of(aim), 0.9 * wide, 0.65 * wide))
     return tubes
-
-
-def _point(vector: Float[np.ndarray, "3"]) -> Point:
-    x, y, z = (float(value) for value in vector)
-    return x, y, z

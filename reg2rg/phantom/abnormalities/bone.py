@@ -5,7 +5,7 @@ import numpy as np
 from reg2rg.phantom.abnormalities.painting import paint
 from reg2rg.phantom.finding import KINDS, SIDES, Finding
 from reg2rg.phantom.organs import MUSCLE, Chest, rib_mm, vertebra_mm, vertebral_body_distance
-from reg2rg.phantom.shapes import Ellipsoid
+from reg2rg.phantom.shapes import Ellipsoid, point_of
 
 # Trabeculae pressed together and the healing end plate: between trabecular and cortical bone (Bushberg 2012, ch. 10).
 _END_PLATE_HU = 650.0
@@ -78,7 +78,7 @@ def draw_rib_fracture(chest: Chest, rng: np.random.Generator, first_lesion: int)
         along = (after - before) / np.linalg.norm(after - before)
         out = np.cross(along, np.cross((sign, 0.0, 0.0), along))
         out /= np.linalg.norm(out)
-        callus = Ellipsoid(_point(center + 2.0 * k * out), (8 * k, 12 * k, 10 * k), None)
+        callus = Ellipsoid(point_of(center + 2.0 * k * out), (8 * k, 12 * k, 10 * k), None)
         box = canvas.box_of(callus, 6.0)
         if box is None:
             continue
@@ -100,8 +100,3 @@ def draw_rib_fracture(chest: Chest, rng: np.random.Generator, first_lesion: int)
         coverage *= canvas.hu[box.slices] > -400  # the lung behind the rib stays
         drawn |= paint(canvas, coverage, total / np.maximum(coverage, np.float32(1e-3)), first_lesion, box, "bone")
     return (Finding("Rib fracture", "bone", side, detail=detail, lesion=first_lesion),) if drawn else ()
-
-
-def _point(vector: np.ndarray) -> tuple[float, float, float]:
-    x, y, z = (float(value) for value in vector)
-    return x, y, z

@@ -9,7 +9,7 @@ from reg2rg.phantom.abnormalities.painting import cover, paint
 from reg2rg.phantom.abnormalities.placing import NEIGHBORHOOD_MM, take_from_lung
 from reg2rg.phantom.finding import KINDS, SIDES, Finding
 from reg2rg.phantom.organs import HEART_FAT_SHARE, Chest, great_vessels
-from reg2rg.phantom.shapes import Ellipsoid, Point, Tube, rotation_about
+from reg2rg.phantom.shapes import Ellipsoid, Point, Tube, point_of, rotation_about
 
 METAL_HU = 2800.0
 CATHETER_HU = 1500.0  # plastic made opaque with barium or platinum
@@ -185,9 +185,4 @@ def _lead_in_heart(chest: Chest) -> Tube:
     roof = np.array(atria.center_mm) + np.array(atria.radii_mm) * (0.3, 0.2, 1.1)
     tip = np.array(ventricles.center_mm) + ventricles.rotation @ (np.array(ventricles.radii_mm) * (-0.5, 0.3, -0.5))
     radius = _LEAD_SHARE * chest.anatomy.heart_width_mm
-    return Tube(_point(roof), _point(tip), radius, radius)
-
-
-def _point(vector: Float[np.ndarray, "3"]) -> Point:
-    x, y, z = (float(value) for value in vector)
-    return x, y, z
+    return Tube(point_of(roof), point_of(tip), radius, radius)
