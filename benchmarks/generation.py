@@ -31,15 +31,13 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
 
-    plain = Reporter.load(args.model, args.device, bf16=False)
-    fast = Reporter.load(args.model, args.device)
+    plain = Reporter.load(args.model, args.device)
+    fast = Reporter.load(args.model, args.device, bf16=True)
     crops = [plain.processor.crop(make_phantom(seed).study) for seed in range(9000, 9000 + args.count)]
     ways: dict[str, Callable[[], list[str]]] = {PLAIN: partial(write_by_hugging_face, plain, crops)}
     for size in args.batches:
         ways[f"batches of {size}, plain"] = partial(write, plain, crops, size)
-    if fast.bf16:
-        for size in args.batches:
-            ways[f"batches of {size}, encoded in bfloat16"] = partial(write, fast, crops, size)
+        ways[f"batches of {size}, encoded in bfloat16"] = partial(write, fast, crops, size)
     texts = {name: run() for name, run in ways.items()}
     for name, others in texts.items():
         pairs = list(zip(texts[PLAIN], others, strict=True))

@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    reporter = Reporter.load("phantom", "cpu", bf16=False)
+    reporter = Reporter.load("phantom", "cpu")
     study = make_phantom(5).study
     crops = reporter.processor.crop(study)
     model = reporter.model

@@ -226,8 +226,8 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--bf16",
-        action=argparse.BooleanOptionalAction,
-        help="encode in bfloat16, as in training (default: where the device is faster so)",
+        action="store_true",
+        help="encode in bfloat16: faster for large models where the device has units for it, other texts now and then",
     )
     parser.add_argument("--max-new-tokens", type=int, default=1000, help="longest report (default: %(default)s tokens)")
     parser.add_argument("--sample", action="store_true", help="sample instead of taking the likeliest word")

@@ -69,8 +69,7 @@ def run_demo(out: Path, seed: int, model: str, device: str = "auto", force: bool
         results = make_results(folder / "phantom" / "ct.nii.gz", options)
         # The folder is renamed into place at the end: say the place, not the staging.
         place = str(out / "phantom" / "ct.nii.gz")
-        settings = {"seed": seed, "model": model, "device": device, "bf16": results.run["settings"]["bf16"]}
-        run = {**results.run, "command": "demo", "settings": settings}
+        run = {**results.run, "command": "demo", "settings": {"seed": seed, "model": model, "device": device}}
         run["input"] = {**run["input"], "source": place}
         results = replace(results, report=replace(results.report, source=place), run=run)
         write_results(folder, results)

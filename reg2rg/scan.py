@@ -33,7 +33,7 @@ class ScanOptions:
         model: a shipped model's name or a folder.
         device: auto, cpu or cuda.
         precision: how the language model's weights are held.
-        bf16: whether the encoders multiply matrices in bfloat16; None where the device does that faster.
+        bf16: whether the encoders multiply matrices in bfloat16.
         generation: how text is generated.
         even_others: report what is no chest CT too; why it would have been refused is then a warning.
     """
@@ -44,7 +44,7 @@ class ScanOptions:
     model: str = DEFAULT_MODEL
     device: str = "auto"
     precision: Precision = "saved"
-    bf16: bool | None = None
+    bf16: bool = False
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     even_others: bool = False
 
@@ -151,7 +151,7 @@ def make_results(
     report = replace(report, seconds={"read": loaded - started, "load_model": model_ready - loaded, **report.seconds})
     run = run_record(
         "report",
-        {**asdict(options), "bf16": reporter.bf16},
+        asdict(options),
         device=str(reporter.device),
         input={"source": str(source), "sha256": sha256(source) if source.is_file() else None},
         model=asdict(reporter.source),

@@ -1,4 +1,4 @@
-"""Language models in 8 or 4 bits, so that a large one fits; whether it fits; and where 16 bits are faster."""
+"""Language models in 8 or 4 bits, so that a large one fits; and whether it fits."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,14 +46,6 @@ def reduce_precision(language: Any, precision: Precision) -> None:
             reduced.weight = bnb.nn.Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")
         reduced.bias = layer.bias
         language.set_submodule(name, reduced)
-
-
-def has_bf16_units(device: torch.device) -> bool:
-    """Whether a device multiplies matrices in bfloat16 faster than in float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    able = torch.cpu.get_capabilities()
-    return device.type == "cpu" and any(able.get(unit, False) for unit in ("amx_bf16", "avx512_bf16"))
 
 
 def check_fits(

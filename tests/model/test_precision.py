@@ -10,14 +10,7 @@ from reg2rg.errors import InputError
 from reg2rg.model.build import build_model, tiny
 from reg2rg.model.config import LanguageConfig, LoRAConfig
 from reg2rg.model.language import build_language_model
-from reg2rg.model.precision import (
-    check_fits,
-    check_precision,
-    free_bytes,
-    has_bf16_units,
-    needed_bytes,
-    reduce_precision,
-)
+from reg2rg.model.precision import check_fits, check_precision, free_bytes, needed_bytes, reduce_precision
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -52,14 +45,6 @@ def test_a_whole_model_fits_here() -> None:
     free = free_bytes(CPU)
     assert free is None or free > MIB
     check_fits(model, model.language, "saved", CPU)
-
-
-@pytest.mark.parametrize(("units", "has"), [({"amx_bf16": True}, True), ({"avx512_bf16": False}, False), ({}, False)])
-def test_whether_a_cpu_has_units_for_bfloat16(
-    units: dict[str, bool], has: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
-    assert has_bf16_units(CPU) is has
 
 
 def test_what_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
