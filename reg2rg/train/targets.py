@@ -10,10 +10,11 @@ from jaxtyping import Float32, Integer
 from reg2rg.data.crops import CropStore
 from reg2rg.data.store import StudyStore, digest_of
 from reg2rg.nifti import stem
-from reg2rg.phantom.finding import AMOUNTS, KINDS, LOBES, SIDES, Finding
+from reg2rg.phantom.finding import KINDS, Finding
 from reg2rg.phantom.truth import read_lesions, read_truth
 from reg2rg.preprocess import StudyCrops, area_resize, as_floats
 from reg2rg.regions import REGION_NAMES
+from reg2rg.train.questions import ATTRIBUTES, KIND_NAMES, answers_of, kinds_known
 from reg2rg.volume import Box
 
 CELLS = 2
@@ -21,31 +22,6 @@ CELLS = 2
 
 _FORMAT = 1  # raise it when the targets of the same crops change
 _MIN_SHARE = 0.1  # of a lesion in a cell, or of a cell in a lesion, for the cell to be called a lesion's
-# A size is asked for as one question per step ("at least 10 mm?"), which is easier to learn than a number.
-_SIZE_STEPS_MM = (6, 8, 10, 13, 16, 20, 25, 32, 40, 50)
-_PERCENT_STEPS = (30, 35, 40, 45, 50, 54, 57)
-
-
-def _answers(kind_states: tuple[str, ...], details: tuple[str, ...]) -> list[str]:
-    answers = {
-        "side": list(SIDES),
-        "lobe": list(LOBES),
-        "amount": list(AMOUNTS),
-        "size_mm": [f"{step} mm" for step in _SIZE_STEPS_MM],
-        "percent": [f"{step} %" for step in _PERCENT_STEPS],
-        "detail": list(details),
-    }
-    return [answer for state in kind_states for answer in answers[state]]
-
-
-KIND_NAMES = tuple(KINDS)
-ATTRIBUTES: tuple[tuple[str, str], ...] = tuple(
-    (kind.name, answer) for kind in KINDS.values() for answer in _answers(kind.states, kind.details)
-)
-"""Every yes-or-no question about an abnormality that is there: its name and the answer asked for."""
-
-KIND_OF_ATTRIBUTE = np.array([KIND_NAMES.index(name) for name, _ in ATTRIBUTES])
-_COLUMN = {attribute: column for column, attribute in enumerate(ATTRIBUTES)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,13 +105,10 @@ def targets_of(
     """
     boxes = (crops.image_box, *crops.boxes)
     names = (None, *crops.regions)
-    present = np.zeros(len(KINDS), np.float32)
-    attributes = np.zeros(len(ATTRIBUTES), np.float32)
+    answers = answers_of(findings)
     rows, kinds, cells = [], [], []
     for finding in findings:
         kind = KIND_NAMES.index(finding.abnormality)
-        present[kind] = 1
-        attributes[[_COLUMN[finding.abnormality, answer] for answer in _answers_of(finding)]] = 1
         lesion = (lesion_bits >> (finding.lesion or 0)) & 1 != 0
         for row, name in enumerate(names):
             if name in (None, finding.region):
@@ -145,21 +118,14 @@ def targets_of(
     patches = int(np.prod(patches_xyz))
     return VisionTargets(
         names=np.array([REGION_NAMES.index(name) for name in crops.regions]),
-        present=present,
-        attributes=attributes,
-        known=np.array([[name in (None, kind.region) for kind in KINDS.values()] for name in names], np.float32),
+        present=answers.present,
+        attributes=answers.attributes,
+        known=kinds_known(names),
         places=np.stack([_place(mask) for mask in as_floats(crops.masks)]),
         lesion_rows=np.array(rows, np.int64),
         lesion_kinds=np.array(kinds, np.int64),
         lesion_cells=np.array(cells, np.uint8).reshape(-1, patches, CELLS**3),
     )
-
-
-def _answers_of(finding: Finding) -> list[str]:
-    answers = [answer for answer in (finding.side, finding.lobe, finding.amount, finding.detail) if answer]
-    answers += [f"{step} mm" for step in _SIZE_STEPS_MM if (finding.size_mm or 0) >= step]
-    answers += [f"{step} %" for step in _PERCENT_STEPS if (finding.percent or 0) >= step]
-    return answers
 
 
 def _cells_of(lesion: np.ndarray, box: Box, patches_xyz: tuple[int, int, int]) -> Integer[np.ndarray, "patch cell"]:

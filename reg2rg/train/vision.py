@@ -21,7 +21,8 @@ from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.phantom.finding import KINDS
 from reg2rg.preprocess import as_floats
 from reg2rg.regions import REGION_NAMES
-from reg2rg.train.targets import ATTRIBUTES, CELLS, KIND_NAMES, KIND_OF_ATTRIBUTE, TargetStore
+from reg2rg.train.questions import ATTRIBUTES, KIND_NAMES, KIND_OF_ATTRIBUTE, QUESTIONS, questions_loss
+from reg2rg.train.targets import CELLS, TargetStore
 
 # How often a step sees a crop of a study: the more, the harder its findings.
 _CHANCES = {"lung": 1.0, "heart": 0.5, "mediastinum": 0.5, "trachea and bronchie": 0.5}
@@ -122,7 +123,6 @@ class VisionPretrainer(nn.Module):
         usual_cells: of each kind, as `TargetStore.usual_cells` counts them.
     """
 
-    kind_of_attribute: Tensor
     usual_cells: Tensor
     is_seen: Tensor
 
@@ -130,15 +130,13 @@ class VisionPretrainer(nn.Module):
         super().__init__()
         sizes = model.config
         self.vision, self.perceiver, self.mask_encoder = model.vision, model.perceiver, model.mask_encoder
-        questions = len(KINDS) + len(ATTRIBUTES)
         self.name_of_crop = nn.Linear(sizes.vision.width, len(REGION_NAMES))
-        self.findings_of_crop = nn.Linear(sizes.vision.width, questions)
+        self.findings_of_crop = nn.Linear(sizes.vision.width, QUESTIONS)
         self.lesions_of_patch = nn.Linear(sizes.vision.width, CELLS**3 * len(KINDS))
         nn.init.constant_(self.lesions_of_patch.bias, _RARE)
         self.name_of_mask = nn.Linear(sizes.mask_encoder.width, len(REGION_NAMES))
         self.place_of_mask = nn.Linear(sizes.mask_encoder.width, 7)
-        self.findings_of_mask = nn.Linear(sizes.mask_encoder.width, questions)
-        self.register_buffer("kind_of_attribute", torch.from_numpy(KIND_OF_ATTRIBUTE), persistent=False)
+        self.findings_of_mask = nn.Linear(sizes.mask_encoder.width, QUESTIONS)
         self.register_buffer("usual_cells", torch.from_numpy(usual_cells), persistent=False)
         self.register_buffer("is_seen", torch.tensor([float(name != _SIZE_ONLY) for name in KINDS]), persistent=False)
 
@@ -173,39 +171,20 @@ class VisionPretrainer(nn.Module):
         lesion_logits = self.lesions_of_patch(patches[is_region]).float().view(asked_lesions.shape)
         losses = {
             "name": functional.cross_entropy(name_logits.float()[is_region], crop_names[is_region]),
-            "findings": self._ask(findings, present, attributes, known),
+            "findings": questions_loss(findings, present, attributes, known),
             "lesions": _focal_loss(lesion_logits, asked_lesions, asked, self.usual_cells),
             "looks": _looks_loss([look[is_region] for look in looks or ()], asked_lesions.amax(dim=2), asked),
             "mask_name": functional.cross_entropy(self.name_of_mask(mask_tokens).float(), names),
-            "mask_findings": self._ask(mask_findings, mask_present, mask_attributes, mask_known),
+            "mask_findings": questions_loss(mask_findings, mask_present, mask_attributes, mask_known),
             "place": functional.mse_loss(self.place_of_mask(mask_tokens).float(), places),
         }
         total = torch.stack([_WEIGHTS.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
         return {"loss": total, "names": name_logits, "findings": findings, "mask_findings": mask_findings}
 
-    def _ask(
-        self,
-        logits: Float[Tensor, "crop question"],
-        present: Float[Tensor, "crop kind"],
-        attributes: Float[Tensor, "crop attribute"],
-        known: Float[Tensor, "crop kind"],
-    ) -> Float[Tensor, ""]:
-        """Whether each kind is there, and of those that are, their attributes."""
-        is_asked = (known * present)[:, self.kind_of_attribute]
-        return _masked_bce(logits[:, : len(KINDS)], present, known) + _ATTRIBUTE_WEIGHT * _masked_bce(
-            logits[:, len(KINDS) :], attributes, is_asked
-        )
-
 
 _RARE = -4.6  # logit of .01: cells with a lesion are rare, and a fresh head should know it (Lin et al. 2017)
-_ATTRIBUTE_WEIGHT = 1.5
 # The lesions' loss is a mean over kinds, most of which are easy: at 1 the small ones were never learnt.
 _WEIGHTS = {"findings": 3.0, "lesions": 12.0}
-
-
-def _masked_bce(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
-    loss = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    return (loss * known).sum() / known.sum().clamp(min=1)
 
 
 def _focal_loss(

@@ -10,7 +10,8 @@ from reg2rg.phantom.world import Phantom, make_phantom
 from reg2rg.preprocess import StudyCrops
 from reg2rg.processor import crops_of
 from reg2rg.regions import REGION_NAMES
-from reg2rg.train.targets import ATTRIBUTES, CELLS, KIND_NAMES, TargetStore, VisionTargets, targets_of
+from reg2rg.train.questions import ATTRIBUTES, KIND_NAMES
+from reg2rg.train.targets import CELLS, TargetStore, VisionTargets, targets_of
 from reg2rg.train.vision import _SIDES_SWAPPED
 
 SIZES = phantom_sizes(8)

@@ -7,7 +7,8 @@ import torch
 from reg2rg.data.crops import CropStore
 from reg2rg.phantom.finding import KINDS
 from reg2rg.preprocess import StudyCrops
-from reg2rg.train.targets import ATTRIBUTES, CELLS, KIND_NAMES, TargetStore, VisionTargets
+from reg2rg.train.questions import ATTRIBUTES, KIND_NAMES
+from reg2rg.train.targets import CELLS, TargetStore, VisionTargets
 from reg2rg.train.vision import VisionStudies, _focal_loss, _looks_loss, area_under_curve, collate
 from reg2rg.volume import Box
 
