@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Integer, Shaped
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reg2rg.model.config import Reg2RGConfig, load_config
 from reg2rg.preprocess import STEPS, StudyCrops, crop_study, to_spacing
 from reg2rg.prompt import build_prompt, build_target
-from reg2rg.vocabulary import Example, decode_text, encode_example, encode_text, load_tokenizer
+from reg2rg.vocabulary import Example, decode_text, encode_example, encode_text, load_tokenizer, token_spans
 from reg2rg.volume import Study
 
 _CONFIG_FILE = "config.json"
@@ -84,6 +84,16 @@ class Processor:
         """Prompt and answer of one study for training: (region name, text) in prompt order, and the other report."""
         prompt = self.prompt(len(findings), with_other=bool(other))
         return encode_example(self.tokenizer, self.tokens, prompt, build_target(findings, other), max_length)
+
+    def answer_spans(
+        self, findings: Sequence[tuple[str, str]], other: Mapping[str, str] | None = None
+    ) -> Integer[np.ndarray, "token 2"]:
+        """Where each token of `example` lies in the answer: its first letter and the one behind it.
+
+        The prompt's tokens lie before 0; the end token is not among them.
+        """
+        prompt = self.prompt(len(findings), with_other=bool(other))
+        return np.array(token_spans(self.tokenizer, f"{prompt} {build_target(findings, other)}")) - (len(prompt) + 1)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of generated ids."""

@@ -69,10 +69,30 @@ def build_target(findings: Sequence[tuple[str, str]], other: Mapping[str, str] |
     >>> build_target([("lung", "Clear.")], {"pleura": "No effusion.", "other": ""})
     'The region 0 is lung: Clear. The other report is: {pleura: No effusion.}{other: }'
     """
-    target = "".join(f"The region {index} is {name}: {text} " for index, (name, text) in enumerate(findings))
+    target = "".join(f"{_heading(index, name)}{text} " for index, (name, text) in enumerate(findings))
     if other:
         target += "The other report is: " + "".join(f"{{{title}: {text}}}" for title, text in other.items())
     return target
+
+
+def text_spans(findings: Sequence[tuple[str, str]]) -> list[tuple[int, int]]:
+    """Where each region's text lies in the answer that `build_target` makes: its first letter and the one behind it.
+
+    >>> findings = [("lung", "Clear."), ("heart", "Normal.")]
+    >>> [build_target(findings)[begin:end] for begin, end in text_spans(findings)]
+    ['Clear.', 'Normal.']
+    """
+    spans: list[tuple[int, int]] = []
+    end = -1
+    for index, (name, text) in enumerate(findings):
+        begin = end + 1 + len(_heading(index, name))
+        end = begin + len(text)
+        spans.append((begin, end))
+    return spans
+
+
+def _heading(index: int, name: str) -> str:
+    return f"The region {index} is {name}: "
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reg2rg.errors import InputError
-from reg2rg.prompt import ParsedFinding, build_prompt, build_target, parse_report, strip_region_text
+from reg2rg.prompt import ParsedFinding, build_prompt, build_target, parse_report, strip_region_text, text_spans
 from reg2rg.regions import REGION_NAMES
 from reg2rg.tokens import SpecialTokens
 
@@ -99,6 +99,12 @@ def test_parsing_undoes_building(findings, other):
     assert report.findings == tuple(ParsedFinding(i, name, text) for i, (name, text) in enumerate(findings))
     assert report.other == other
     assert list(report.other) == list(other)
+
+
+@given(findings, others)
+def test_texts_lie_in_the_answer_where_it_is_said(findings, other):
+    answer = build_target(findings, other)
+    assert [answer[begin:end] for begin, end in text_spans(findings)] == [text for _, text in findings]
 
 
 @given(

@@ -19,6 +19,7 @@ from reg2rg.vocabulary import (
     encode_text,
     label_example,
     load_tokenizer,
+    token_spans,
     train_word_tokenizer,
 )
 
@@ -175,6 +176,14 @@ def test_trained_tokenizer_gives_back_every_text(word_tokenizer, text):
     if not any(name in text for name in word_tokenizer.all_special_tokens):
         assert decode_text(word_tokenizer, ids) == text
         assert 0 not in ids
+
+
+@pytest.mark.parametrize("text", SENTENCES[:4])
+def test_tokens_lie_in_the_text_where_it_is_said(word_tokenizer, text):
+    ids, spans = encode_text(word_tokenizer, text), token_spans(word_tokenizer, text)
+    assert spans[0] == (0, 0)
+    said = [decode_text(word_tokenizer, [token]) for token in ids[1:]]
+    assert [text[begin:end] for begin, end in spans[1:]] == said
 
 
 def test_vocabulary_smaller_than_the_bytes_is_refused():

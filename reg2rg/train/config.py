@@ -44,6 +44,8 @@ class TrainConfig:
         shuffle_regions: region-report alignment; regions in random order in every prompt. Off: always as listed.
         fewest_regions: half of the batches ask for all regions, the others for a random number from this on; 10 for
             all, as published.
+        plan_weight: of a second loss of the report stage, which asks each token of a region's text what is still to be
+            said. Texts of phantoms only; 0, as published, for none.
         inputs: what the report stage's model is shown; the tokens of anything else are zero. none is the control that
             sees no image.
         max_length: longest prompt and answer in tokens.
@@ -75,6 +77,7 @@ class TrainConfig:
     beta2: float = 0.999
     shuffle_regions: bool = True
     fewest_regions: int = 10
+    plan_weight: float = 0.0
     inputs: Literal["all", "none", "global", "texture", "geometry", "texture+geometry"] = "all"
     max_length: int = 2048
     bf16: bool = True
@@ -95,7 +98,7 @@ class TrainConfig:
         for name in ("steps", "batch_size", "accumulate", "save_every", "max_length", "fewest_regions"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("warmup_steps", "weight_decay", "validate", "workers"):
+        for name in ("warmup_steps", "weight_decay", "plan_weight", "validate", "workers"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name}: expected 0 or more, got {getattr(self, name)}")
         if not self.learning_rate > 0:

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.preprocess import as_floats
 from reg2rg.processor import Processor
+from reg2rg.prompt import text_spans
+from reg2rg.train.plan import plan_of
+from reg2rg.train.questions import QUESTIONS, questions_loss
 from reg2rg.vocabulary import IGNORED_LABEL
 
 _LENGTH_STEP = 64
@@ -103,10 +106,11 @@ class ReportBatches:
     Args:
         processor: text to ids.
         max_length: longest prompt and answer in tokens.
+        with_plan: tell what is still to be said at each token (`reg2rg.train.plan`).
     """
 
-    def __init__(self, processor: Processor, max_length: int) -> None:
-        self._processor, self._max_length = processor, max_length
+    def __init__(self, processor: Processor, max_length: int, with_plan: bool = False) -> None:
+        self._processor, self._max_length, self._with_plan = processor, max_length, with_plan
 
     def __call__(self, studies: Sequence[ReportStudy]) -> dict[str, Any]:
         """Token ids and labels, padded on the right a little beyond the longest; what there is to see is packed."""
@@ -116,17 +120,40 @@ class ReportBatches:
         is_whole = fewest == most or bool(torch.rand(()) < 0.5)
         count = most if is_whole else int(torch.randint(fewest, most, ()))
         chosen = [_first(study, count) for study in studies]
+        findings = [[study.findings[row] for row in rows] for study, rows in zip(studies, chosen, strict=True)]
+        others = [study.other for study in studies]
         examples = [
-            self._processor.example([study.findings[row] for row in rows], self._max_length, study.other)
-            for study, rows in zip(studies, chosen, strict=True)
+            self._processor.example(own, self._max_length, other) for own, other in zip(findings, others, strict=True)
         ]
+        token_ids = _padded([example.ids for example in examples], 0, self._max_length)
         return {
-            "token_ids": _padded([example.ids for example in examples], 0, self._max_length),
+            "token_ids": token_ids,
             "labels": _padded([example.labels for example in examples], IGNORED_LABEL, self._max_length),
             "image": torch.stack([study.image for study in studies]),
             "textures": torch.cat([study.textures[rows] for study, rows in zip(studies, chosen, strict=True)]),
             "masks": torch.cat([study.masks[rows] for study, rows in zip(studies, chosen, strict=True)]),
             "region_counts": [len(rows) for rows in chosen],
+            "plan": self._plan(findings, others, token_ids.shape[1]) if self._with_plan else None,
+        }
+
+    def _plan(
+        self, findings: Sequence[Findings], others: Sequence[dict[str, str]], width: int
+    ) -> dict[str, Shaped[Tensor, "asked *question"]]:
+        """The plans of all texts, packed, with each token's place in the flattened batch."""
+        places, plans = [], []
+        for row, (own, other) in enumerate(zip(findings, others, strict=True)):
+            spans = self._processor.answer_spans(own, other)[:width]
+            for (region, text), (begin, end) in zip(own, text_spans(own), strict=True):
+                # From the colon on: what it leads to is the first word.
+                tokens = np.flatnonzero((spans[:, 0] >= begin - len(": ")) & (spans[:, 1] <= end))
+                places.append(tokens + row * width)
+                plans.append(plan_of(region, text, spans[tokens, 1] - begin))
+        remaining, attributes, known = (np.concatenate(part) for part in zip(*plans, strict=True))
+        return {
+            "places": torch.from_numpy(np.concatenate(places)),
+            "remaining": torch.from_numpy(remaining.astype(np.float32)),
+            "attributes": torch.from_numpy(attributes),
+            "known": torch.from_numpy(known),
         }
 
 
@@ -149,12 +176,20 @@ class ReportTrainee(nn.Module):
     Args:
         model: the model.
         kept: the encoders whose output the studies bring along, as `TokenStore` keeps it; none for voxels.
+        plan_weight: of the loss on what is still to be said; 0 for none.
     """
 
-    def __init__(self, model: Reg2RG, kept: tuple[str, ...]) -> None:
+    def __init__(self, model: Reg2RG, kept: tuple[str, ...], plan_weight: float = 0.0) -> None:
         super().__init__()
         self.model = model
         self._kept = kept
+        self._plan_weight = plan_weight
+        self._hidden: Tensor | None = None
+        if plan_weight:
+            width = model.project_crops.out_features
+            self.plan_of_token = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, QUESTIONS))
+            # One layer is left to turn the plan into words.
+            model.language.get_decoder().layers[-2].register_forward_hook(self._keep_hidden)
 
     def forward(
         self,
@@ -164,8 +199,9 @@ class ReportTrainee(nn.Module):
         textures: Float[Tensor, "region *seen"],
         masks: Float[Tensor, "region *mask"],
         region_counts: Sequence[int],
+        plan: dict[str, Shaped[Tensor, "asked *question"]] | None = None,
     ) -> dict[str, Tensor]:
-        """The loss on the answers."""
+        """The loss on the answers and, weighted, on their plan, as `ReportBatches` gives them."""
         model = self.model
         if not self._kept:
             features = model.encode(image, textures, masks, region_counts)
@@ -175,4 +211,13 @@ class ReportTrainee(nn.Module):
                 tokens = model.read_patches(tokens)
             vectors = masks.float() if "mask_encoder" in self._kept else model.read_masks(masks)
             features = model.project(tokens[: len(image)], tokens[len(image) :], vectors, region_counts)
-        return {"loss": model.loss(token_ids, labels, features)}
+        loss = model.loss(token_ids, labels, features)
+        if plan is not None and self._hidden is not None:
+            logits = self.plan_of_token(self._hidden.flatten(0, 1)[plan["places"]]).float()
+            asked = questions_loss(logits, plan["remaining"], plan["attributes"], plan["known"])
+            loss = loss + self._plan_weight * asked
+            self._hidden = None
+        return {"loss": loss}
+
+    def _keep_hidden(self, layer: nn.Module, given: tuple[Any, ...], hidden: Tensor) -> None:
+        self._hidden = hidden

@@ -86,6 +86,10 @@ def _vision_studies(
 def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
     dataset = open_dataset(Path(config.data), "train")
     references = [dataset.reference(index) for index in range(len(dataset))]
+    if config.plan_weight and not is_phantom_dataset(Path(config.data)):
+        raise InputError(
+            f"plan_weight: reads what reg2rg phantom wrote, found other texts in {config.data}; set it to 0"
+        )
     if not any(any(texts.values()) for texts in references):
         raise InputError(f"{config.data}: no study of the train split has region texts to learn from")
     model, processor = _start(config, references)
@@ -96,8 +100,9 @@ def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
         valid = open_dataset(Path(config.data), "valid")
         whole = replace(config, shuffle_regions=False, fewest_regions=model.config.max_regions)
         held_out = _report_studies(whole, valid, model, min(config.validate, _HELD_OUT))
-    trainee = report.ReportTrainee(model, _kept(config))
-    _fit(config, out, trainee, studies, report.ReportBatches(processor, config.max_length), held_out)
+    trainee = report.ReportTrainee(model, _kept(config), config.plan_weight)
+    batches = report.ReportBatches(processor, config.max_length, with_plan=config.plan_weight > 0)
+    _fit(config, out, trainee, studies, batches, held_out)
     (model.half() if config.half else model).save_pretrained(out / "model")
     processor.save_pretrained(out / "model")
     if not config.validate:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from reg2rg.model.build import build_model, phantom
 from reg2rg.models import find_model
 from reg2rg.processor import Processor
-from reg2rg.train.report import ReportBatches, ReportStudies
+from reg2rg.train.questions import KIND_NAMES, kinds_known
+from reg2rg.train.report import ReportBatches, ReportStudies, ReportTrainee
 from reg2rg.vocabulary import IGNORED_LABEL
 
 NAMES = ("abdomen", "heart", "lung", "pleura")
@@ -19,7 +21,7 @@ def processor() -> Processor:
     return Processor.from_pretrained(find_model("phantom"))
 
 
-def studies(shuffle_regions: bool, fewest_regions: int) -> ReportStudies:
+def studies(shuffle_regions: bool, fewest_regions: int, lung: str = "The lung is normal.") -> ReportStudies:
     """Two studies, the second without a lung; what is shown of a region is its place among the names."""
     regions = [NAMES, (*NAMES[:2], NAMES[3])]
     seen = [
@@ -31,7 +33,8 @@ def studies(shuffle_regions: bool, fewest_regions: int) -> ReportStudies:
         )
         for names in regions
     ]
-    findings = [[(name, f"The {name} is normal.") for name in names] for names in regions]
+    texts = {name: f"The {name} is normal." for name in NAMES} | {"lung": lung}
+    findings = [[(name, texts[name]) for name in names] for names in regions]
     return ReportStudies(findings, [{}, {}], seen.__getitem__, shuffle_regions, fewest_regions)
 
 
@@ -79,3 +82,63 @@ def test_lengths_are_few_and_what_is_added_teaches_nothing(processor: Processor)
     assert batch["labels"][0, :longest].tolist() == list(alone.labels)
     assert (batch["labels"][:, longest:] == IGNORED_LABEL).all()
     assert ReportBatches(processor, longest)([data[0]])["token_ids"].shape[1] == longest
+
+
+LUNG = "Mild emphysema of both lungs. A 12 mm solid nodule is seen in the left upper lobe. No opacity is seen."
+
+
+def test_each_token_of_a_text_is_asked_what_is_still_to_be_said(processor: Processor) -> None:
+    data = studies(shuffle_regions=True, fewest_regions=1, lung=LUNG)
+    torch.manual_seed(0)
+    seen_lung = False
+    for _ in range(10):
+        batch = ReportBatches(processor, 2048, with_plan=True)([data[0], data[1]])
+        assert ReportBatches(processor, 2048)([data[0], data[1]])["plan"] is None
+        plan, labels = batch["plan"], batch["labels"].flatten()
+        asked = labels[plan["places"]]
+        assert (asked != IGNORED_LABEL).all()
+        shown = [NAMES[int(place)] for place in batch["masks"][:, 0]]
+        assert processor.decode(asked.tolist()).count(":") == len(shown)
+        region = torch.from_numpy(kinds_known(shown))
+        own = (plan["known"][:, None] == region).all(dim=2).int().argmax(dim=1)  # the first of regions without kinds
+        for kind, last in (("Emphysema", "lungs."), ("Lung nodule", "lobe.")):
+            remaining = plan["remaining"][:, KIND_NAMES.index(kind)] > 0
+            if "lung" not in shown:
+                assert not remaining.any()
+                continue
+            seen_lung = True
+            begun = processor.decode(asked[remaining].tolist())
+            assert (": " + LUNG).startswith(begun.strip()) and not begun.strip().endswith(last)
+            assert (": " + LUNG).removeprefix(begun.strip()).startswith(last[-1])  # its end is no longer asked
+            assert {shown[row] for row in own[remaining]} == {"lung"}
+    assert seen_lung
+
+
+def test_a_cut_text_is_asked_as_far_as_it_goes(processor: Processor) -> None:
+    data = studies(shuffle_regions=False, fewest_regions=10, lung=LUNG)
+    whole = ReportBatches(processor, 2048, with_plan=True)([data[0]])
+    length = int((whole["labels"] != IGNORED_LABEL).nonzero()[-1, 1]) - 20
+    cut = ReportBatches(processor, length, with_plan=True)([data[0]])
+    places = cut["plan"]["places"]
+    assert places.max() < length
+    assert (places == whole["plan"]["places"][: len(places)]).all()
+    assert (cut["plan"]["remaining"] == whole["plan"]["remaining"][: len(places)]).all()
+
+
+def test_the_plan_is_read_ahead_of_the_last_layer_and_adds_to_the_loss(processor: Processor) -> None:
+    torch.manual_seed(0)
+    model = build_model(phantom(processor.config.text_vocabulary_size))
+    trainee = ReportTrainee(model, kept=("vision", "perceiver", "mask_encoder"), plan_weight=0.5)
+    batch = ReportBatches(processor, 2048, with_plan=True)([studies(False, 10, LUNG)[0]])
+    sizes = model.config
+    batch["image"] = torch.randn(1, sizes.perceiver.latents, sizes.vision.width)
+    batch["textures"] = torch.randn(4, sizes.perceiver.latents, sizes.vision.width)
+    batch["masks"] = torch.randn(4, sizes.mask_encoder.width)
+    alone = trainee(**{**batch, "plan": None})["loss"]
+    loss = trainee(**batch)["loss"]
+    torch.testing.assert_close(trainee(**batch)["loss"], loss)
+    assert loss > alone
+    (loss - alone).backward()
+    layers = model.language.get_decoder().layers
+    assert layers[-2].mlp.down_proj.weight.grad.abs().max() > 0
+    assert layers[-1].mlp.down_proj.weight.grad.abs().max() < 1e-6  # of the same loss twice, less itself

@@ -106,6 +106,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
         save_every=2,
         fewest_regions=2,
         optimizer=optimizer,
+        plan_weight=0.5 if optimizer == "muon" else 0.0,
     )
     train(whole)
     calls = iter(range(100))
@@ -177,6 +178,13 @@ def test_refusals(world: Path, tmp_path: Path) -> None:
         train(replace(config(world, "report", "x"), data=str(tmp_path / "absent"), out=str(tmp_path / "run")))
     with pytest.raises(InputError, match="lesions"):
         train(replace(config(world, "vision", "x"), data=str(tmp_path), out=str(tmp_path / "run2")))
+    dataset = world / "data" / "dataset"
+    volume = min(dataset.glob("train_preprocessed/**/*.nii.gz"))
+    masks = dataset / "train_region_mask" / f"seg_{volume.name.removesuffix('.nii.gz')}"
+    table = tmp_path / "own.csv"
+    table.write_text(f"study,volume,masks,region,text\na,{volume},{masks},lung,Clear.\n")
+    with pytest.raises(InputError, match="plan_weight"):
+        train(replace(config(world, "report", "own"), data=str(table), plan_weight=0.5))
     with pytest.raises(InputError, match="LoRA"):
         train(replace(config(world, "report", "lora"), parts="published"))
     for name, value in (("steps", 0), ("learning_rate", 0.0), ("warmup_steps", -1)):
