@@ -10,7 +10,7 @@ from reg2rg.phantom.world import Phantom, make_phantom
 from reg2rg.preprocess import StudyCrops
 from reg2rg.processor import crops_of
 from reg2rg.regions import REGION_NAMES
-from reg2rg.train.questions import ATTRIBUTES, KIND_NAMES
+from reg2rg.train.questions import ATTRIBUTES, KIND_NAMES, kinds_known
 from reg2rg.train.targets import CELLS, TargetStore, VisionTargets, targets_of
 from reg2rg.train.vision import _SIDES_SWAPPED
 
@@ -85,7 +85,7 @@ def test_a_finding_without_attributes_asks_nothing_more() -> None:
 
 
 def test_usual_cells_are_a_mean_over_the_studies_that_have_the_region() -> None:
-    lung = np.array([[name in (None, kind.region) for kind in KINDS.values()] for name in (None, "lung")], np.float32)
+    lung = kinds_known([None, "lung"])
     nodule = KIND_NAMES.index("Lung nodule")
 
     class Targets(TargetStore):
