@@ -162,8 +162,17 @@ class StudyStore(ABC):
 
 
 def digest_of(settings: dict[str, Any]) -> str:
-    """A short name for settings: other settings, another name."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    """A short name for settings: other settings, another name; equal ones share it, as 600 and 600.0 do."""
+    return hashlib.sha256(json.dumps(_as_floats(settings), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _as_floats(value: Any) -> Any:
+    """A JSON value with every whole number as a float: what is read from a file need not be of the type in code."""
+    if isinstance(value, dict):
+        return {key: _as_floats(member) for key, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_floats(member) for member in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _array(entry: dict[str, Any], content: bytes) -> np.ndarray:

@@ -80,3 +80,5 @@ def test_arrays_keep_their_type_and_their_order_in_memory(tmp_path: Path) -> Non
 def test_other_settings_have_another_name() -> None:
     assert digest_of({"a": 1, "b": (2, 3)}) == digest_of({"b": (2, 3), "a": 1})
     assert digest_of({"a": 1}) != digest_of({"a": 2})
+    assert digest_of({"a": 1, "b": (2, 3)}) == digest_of({"a": 1.0, "b": [2.0, 3.0]})
+    assert digest_of({"a": 1}) != digest_of({"a": True})
