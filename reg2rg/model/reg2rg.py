@@ -202,7 +202,11 @@ class Reg2RG(nn.Module):
         return Prediction(output.loss, output.logits)
 
     def loss(
-        self, token_ids: Int[Tensor, "batch token"], labels: Int[Tensor, "batch token"], features: Features
+        self,
+        token_ids: Int[Tensor, "batch token"],
+        labels: Int[Tensor, "batch token"],
+        features: Features,
+        weights: Float[Tensor, "batch token"] | None = None,
     ) -> Float[Tensor, ""]:
         """The loss of `forward` for training: scores are made only from the first place that predicts a label.
 
@@ -211,13 +215,19 @@ class Reg2RG(nn.Module):
                 labelled looks ahead.
             labels: the ids to be predicted, -100 where nothing is to be learned; not shifted.
             features: by `encode` or `project`.
+            weights: of each token's prediction of the next one in the mean; None for equal ones.
         """
         embeddings = self._embed_features(token_ids, features)
         targets = labels[:, 1:]
         first = int((targets != IGNORED_LABEL).any(dim=0).nonzero()[0, 0])  # then all: few lengths, see ReportBatches
         places = torch.arange(first, targets.shape[1], device=targets.device)
         logits = self.language(inputs_embeds=embeddings, use_cache=False, logits_to_keep=places).logits
-        return functional.cross_entropy(logits.float().flatten(0, 1), targets[:, places].flatten())
+        scores, expected = logits.float().flatten(0, 1), targets[:, places].flatten()
+        if weights is None:
+            return functional.cross_entropy(scores, expected)
+        losses = functional.cross_entropy(scores, expected, reduction="none")
+        counted = weights[:, places].flatten() * (expected != IGNORED_LABEL)
+        return (losses * counted).sum() / counted.sum()
 
     def embed_prompt(self, prompt: Sequence[int], features: Features) -> Float[Tensor, "token embedding"]:
         """Embeddings of one study's prompt, by its token ids and the study's features."""

@@ -46,6 +46,8 @@ class TrainConfig:
             all, as published.
         plan_weight: of a second loss of the report stage, which asks each token of a region's text what is still to be
             said. Texts of phantoms only; 0, as published, for none.
+        finding_weight: in the report stage's loss, of the words of sentences that state a finding, against 1 of all
+            others. At 2 what is half as likely as silence is stated. Texts of phantoms only; 1, as published.
         inputs: what the report stage's model is shown; the tokens of anything else are zero. none is the control that
             sees no image.
         max_length: longest prompt and answer in tokens.
@@ -78,6 +80,7 @@ class TrainConfig:
     shuffle_regions: bool = True
     fewest_regions: int = 10
     plan_weight: float = 0.0
+    finding_weight: float = 1.0
     inputs: Literal["all", "none", "global", "texture", "geometry", "texture+geometry"] = "all"
     max_length: int = 2048
     bf16: bool = True
@@ -101,8 +104,9 @@ class TrainConfig:
         for name in ("warmup_steps", "weight_decay", "plan_weight", "validate", "workers"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name}: expected 0 or more, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise InputError(f"learning_rate: expected a positive number, got {self.learning_rate}")
+        for name in ("learning_rate", "finding_weight"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name}: expected a positive number, got {getattr(self, name)}")
 
 
 def parse_config(arguments: Sequence[str]) -> TrainConfig:

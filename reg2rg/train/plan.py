@@ -25,11 +25,13 @@ class Plan(NamedTuple):
         remaining: for each kind whether it is being said or still to be said.
         attributes: those of the text's findings.
         known: whether the kind belongs to the region.
+        is_stating: whether the next token belongs to a sentence that states a finding.
     """
 
     remaining: Bool[np.ndarray, "token kind"]
     attributes: Float32[np.ndarray, "token attribute"]
     known: Float32[np.ndarray, "token kind"]
+    is_stating: Bool[np.ndarray, " token"]
 
 
 def plan_of(region: str, text: str, ends: Integer[np.ndarray, " token"]) -> Plan:
@@ -41,23 +43,46 @@ def plan_of(region: str, text: str, ends: Integer[np.ndarray, " token"]) -> Plan
         ends: where each token ends, in letters from the beginning of the text; what precedes the text is below 1.
 
     >>> at = KIND_NAMES.index("Emphysema")
-    >>> plan_of("lung", "Mild emphysema. No nodule.", np.array([0, 14, 15, 18])).remaining[:, at].tolist()
-    [True, True, False, False]
+    >>> plan = plan_of("lung", "Mild emphysema. No nodule.", np.array([0, 14, 15, 18]))
+    >>> plan.remaining[:, at].tolist(), plan.is_stating.tolist()
+    ([True, True, False, False], [True, True, False, False])
     """
-    said_until, attributes = _read(region, text)
+    read = _read(region, text)
     known = kinds_known([region])
-    remaining = (ends[:, None] < said_until) & (said_until > 0)
-    return Plan(remaining, *(np.repeat(row, len(ends), axis=0) for row in (attributes[None], known)))
+    remaining = (ends[:, None] < read.said_until) & (read.said_until > 0)
+    sentence = np.searchsorted(read.sentence_ends, ends, side="right")
+    return Plan(
+        remaining,
+        *(np.repeat(row, len(ends), axis=0) for row in (read.attributes[None], known)),
+        np.append(read.is_stating, False)[sentence],
+    )
+
+
+class _Reading(NamedTuple):
+    """A text as the grammar reads it.
+
+    Attributes:
+        said_until: where the last sentence about each kind ends, 0 where there is none.
+        attributes: those of the findings.
+        sentence_ends: where each sentence ends.
+        is_stating: whether it states a finding.
+    """
+
+    said_until: Integer[np.ndarray, " kind"]
+    attributes: Float32[np.ndarray, " attribute"]
+    sentence_ends: Integer[np.ndarray, " sentence"]
+    is_stating: Bool[np.ndarray, " sentence"]
 
 
 @cache
-def _read(region: str, text: str) -> tuple[Integer[np.ndarray, " kind"], Float32[np.ndarray, " attribute"]]:
-    """Where the last sentence about each kind ends, 0 where there is none, and the findings' attributes."""
+def _read(region: str, text: str) -> _Reading:
     said_until = np.zeros(len(KIND_NAMES), np.int64)
-    end = 0
+    ends: list[int] = []
+    is_stating: list[bool] = []
     for sentence in split_sentences(text):
-        end = text.index(sentence, end) + len(sentence)
-        for finding in read_findings(sentence, region):
-            if KINDS[finding.abnormality].region == region:
-                said_until[KIND_NAMES.index(finding.abnormality)] = end
-    return said_until, answers_of(read_findings(text, region)).attributes
+        ends.append(text.index(sentence, ends[-1] if ends else 0) + len(sentence))
+        own = [found for found in read_findings(sentence, region) if KINDS[found.abnormality].region == region]
+        is_stating.append(bool(own))
+        said_until[[KIND_NAMES.index(finding.abnormality) for finding in own]] = ends[-1]
+    attributes = answers_of(read_findings(text, region)).attributes
+    return _Reading(said_until, attributes, np.array(ends, np.int64), np.array(is_stating, bool))

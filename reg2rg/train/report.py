@@ -148,12 +148,13 @@ class ReportBatches:
                 tokens = np.flatnonzero((spans[:, 0] >= begin - len(": ")) & (spans[:, 1] <= end))
                 places.append(tokens + row * width)
                 plans.append(plan_of(region, text, spans[tokens, 1] - begin))
-        remaining, attributes, known = (np.concatenate(part) for part in zip(*plans, strict=True))
+        remaining, attributes, known, is_stating = (np.concatenate(part) for part in zip(*plans, strict=True))
         return {
             "places": torch.from_numpy(np.concatenate(places)),
             "remaining": torch.from_numpy(remaining.astype(np.float32)),
             "attributes": torch.from_numpy(attributes),
             "known": torch.from_numpy(known),
+            "is_stating": torch.from_numpy(is_stating),
         }
 
 
@@ -177,13 +178,16 @@ class ReportTrainee(nn.Module):
         model: the model.
         kept: the encoders whose output the studies bring along, as `TokenStore` keeps it; none for voxels.
         plan_weight: of the loss on what is still to be said; 0 for none.
+        finding_weight: of the tokens of sentences that state a finding, against 1 of the others, while training.
     """
 
-    def __init__(self, model: Reg2RG, kept: tuple[str, ...], plan_weight: float = 0.0) -> None:
+    def __init__(
+        self, model: Reg2RG, kept: tuple[str, ...], plan_weight: float = 0.0, finding_weight: float = 1.0
+    ) -> None:
         super().__init__()
         self.model = model
         self._kept = kept
-        self._plan_weight = plan_weight
+        self._plan_weight, self._finding_weight = plan_weight, finding_weight
         self._hidden: Tensor | None = None
         if plan_weight:
             width = model.project_crops.out_features
@@ -211,7 +215,11 @@ class ReportTrainee(nn.Module):
                 tokens = model.read_patches(tokens)
             vectors = masks.float() if "mask_encoder" in self._kept else model.read_masks(masks)
             features = model.project(tokens[: len(image)], tokens[len(image) :], vectors, region_counts)
-        loss = model.loss(token_ids, labels, features)
+        weights = None
+        if plan is not None and self.training and self._finding_weight != 1:
+            weights = torch.ones(token_ids.shape, device=token_ids.device)
+            weights.view(-1)[plan["places"][plan["is_stating"]]] = self._finding_weight
+        loss = model.loss(token_ids, labels, features, weights)
         if plan is not None and self._hidden is not None:
             logits = self.plan_of_token(self._hidden.flatten(0, 1)[plan["places"]]).float()
             asked = questions_loss(logits, plan["remaining"], plan["attributes"], plan["known"])

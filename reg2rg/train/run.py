@@ -86,9 +86,12 @@ def _vision_studies(
 def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
     dataset = open_dataset(Path(config.data), "train")
     references = [dataset.reference(index) for index in range(len(dataset))]
-    if config.plan_weight and not is_phantom_dataset(Path(config.data)):
+    usual = {"plan_weight": 0.0, "finding_weight": 1.0}
+    read = [name for name, value in usual.items() if getattr(config, name) != value]
+    if read and not is_phantom_dataset(Path(config.data)):
         raise InputError(
-            f"plan_weight: reads what reg2rg phantom wrote, found other texts in {config.data}; set it to 0"
+            f"{read[0]}: reads what reg2rg phantom wrote, found other texts in {config.data}; "
+            f"set it to {usual[read[0]]:g}"
         )
     if not any(any(texts.values()) for texts in references):
         raise InputError(f"{config.data}: no study of the train split has region texts to learn from")
@@ -100,8 +103,8 @@ def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
         valid = open_dataset(Path(config.data), "valid")
         whole = replace(config, shuffle_regions=False, fewest_regions=model.config.max_regions)
         held_out = _report_studies(whole, valid, model, min(config.validate, _HELD_OUT))
-    trainee = report.ReportTrainee(model, _kept(config), config.plan_weight)
-    batches = report.ReportBatches(processor, config.max_length, with_plan=config.plan_weight > 0)
+    trainee = report.ReportTrainee(model, _kept(config), config.plan_weight, config.finding_weight)
+    batches = report.ReportBatches(processor, config.max_length, with_plan=bool(read))
     _fit(config, out, trainee, studies, batches, held_out)
     (model.half() if config.half else model).save_pretrained(out / "model")
     processor.save_pretrained(out / "model")

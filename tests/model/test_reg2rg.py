@@ -110,6 +110,11 @@ def test_loss_for_training_is_that_of_forward(model: Reg2RG, inputs: dict[str, T
     for one, other in zip(torch.autograd.grad(fast, parameters, retain_graph=True),
                           torch.autograd.grad(plain, parameters), strict=True):  # fmt: skip
         torch.testing.assert_close(one, other)
+    weights = torch.ones(ids.shape)
+    torch.testing.assert_close(model.loss(ids, labels, features, 3 * weights), fast)
+    weights[:, 4] = 0
+    later = model.loss(ids, labels.index_fill(1, torch.tensor([5]), -100), features)
+    torch.testing.assert_close(model.loss(ids, labels, features, weights), later)
 
 
 def test_a_study_does_not_depend_on_its_neighbours(model: Reg2RG, inputs: dict[str, Tensor]) -> None:

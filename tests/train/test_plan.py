@@ -16,4 +16,9 @@ def test_a_plan_reads_joined_and_repeated_sentences() -> None:
     assert emphysema.sum() == text.index(" Clear.") + 1
     assert consolidation.sum() == text.index(" Mild emphysema. Clear.") + 1
     assert not nodule.any()
-    assert not plan_of("heart", "Mild emphysema.", ends).remaining.any()
+    heart = plan_of("heart", "Mild emphysema.", ends)
+    assert not heart.remaining.any() and not heart.is_stating.any()
+    text = "The vessels taper. Mild emphysema. No nodule is seen."
+    is_stating = plan_of("lung", text, np.arange(len(text) + 1)).is_stating
+    assert "".join(letter for letter, said in zip(text, is_stating[:-1], strict=True) if said) == " Mild emphysema."
+    assert not is_stating[-1]

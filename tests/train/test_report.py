@@ -142,3 +142,24 @@ def test_the_plan_is_read_ahead_of_the_last_layer_and_adds_to_the_loss(processor
     layers = model.language.get_decoder().layers
     assert layers[-2].mlp.down_proj.weight.grad.abs().max() > 0
     assert layers[-1].mlp.down_proj.weight.grad.abs().max() < 1e-6  # of the same loss twice, less itself
+
+
+def test_words_that_state_a_finding_weigh_more_in_training_only(processor: Processor) -> None:
+    torch.manual_seed(0)
+    model = build_model(phantom(processor.config.text_vocabulary_size))
+    batch = ReportBatches(processor, 2048, with_plan=True)([studies(False, 10, LUNG)[0]])
+    sizes = model.config
+    batch["image"] = torch.randn(1, sizes.perceiver.latents, sizes.vision.width)
+    batch["textures"] = torch.randn(4, sizes.perceiver.latents, sizes.vision.width)
+    batch["masks"] = torch.randn(4, sizes.mask_encoder.width)
+    plain, weighted, only = (
+        ReportTrainee(model, ("vision", "perceiver", "mask_encoder"), finding_weight=weight) for weight in (1, 2, 1e6)
+    )
+    stated = batch["plan"]["places"][batch["plan"]["is_stating"]]
+    words = processor.decode(batch["token_ids"].flatten()[stated + 1].tolist())
+    assert words.strip() == LUNG.removesuffix(" No opacity is seen.")
+    assert weighted(**batch)["loss"] != plain(**batch)["loss"]
+    labels = torch.full_like(batch["labels"], IGNORED_LABEL)
+    labels.view(-1)[stated + 1] = batch["labels"].view(-1)[stated + 1]
+    torch.testing.assert_close(only(**batch)["loss"], plain(**{**batch, "labels": labels})["loss"], rtol=1e-4, atol=0)
+    assert weighted.eval()(**batch)["loss"] == plain.eval()(**batch)["loss"]

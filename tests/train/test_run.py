@@ -107,6 +107,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
         fewest_regions=2,
         optimizer=optimizer,
         plan_weight=0.5 if optimizer == "muon" else 0.0,
+        finding_weight=2.0 if optimizer == "muon" else 1.0,
     )
     train(whole)
     calls = iter(range(100))
@@ -183,11 +184,12 @@ def test_refusals(world: Path, tmp_path: Path) -> None:
     masks = dataset / "train_region_mask" / f"seg_{volume.name.removesuffix('.nii.gz')}"
     table = tmp_path / "own.csv"
     table.write_text(f"study,volume,masks,region,text\na,{volume},{masks},lung,Clear.\n")
-    with pytest.raises(InputError, match="plan_weight"):
-        train(replace(config(world, "report", "own"), data=str(table), plan_weight=0.5))
+    for name in ("plan_weight", "finding_weight"):
+        with pytest.raises(InputError, match=f"{name}: reads"):
+            train(replace(config(world, "report", "own"), data=str(table), **{name: 0.5}))
     with pytest.raises(InputError, match="LoRA"):
         train(replace(config(world, "report", "lora"), parts="published"))
-    for name, value in (("steps", 0), ("learning_rate", 0.0), ("warmup_steps", -1)):
+    for name, value in (("steps", 0), ("learning_rate", 0.0), ("finding_weight", 0.0), ("warmup_steps", -1)):
         with pytest.raises(InputError, match=name):
             replace(config(world, "vision", "x"), **{name: value})
 
