@@ -137,8 +137,8 @@ def build_parser() -> argparse.ArgumentParser:
     prepare.add_argument(
         "--bf16",
         action=argparse.BooleanOptionalAction,
-        default=True,
-        help="of the tokens: matrix products in bfloat16, as train does (default: yes)",
+        default=None,
+        help="of the tokens: matrix products in bfloat16 (default: as train, where the machine has units for it)",
     )
     prepare.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
     _add_model(prepare)

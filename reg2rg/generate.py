@@ -23,7 +23,7 @@ from reg2rg.errors import InputError
 from reg2rg.files import sha256, staged_file, write_json
 from reg2rg.geometry import axis_bits, bits_box
 from reg2rg.model.decode import Prompt
-from reg2rg.model.precision import check_fits, check_precision, reduce_precision
+from reg2rg.model.precision import check_fits, check_precision, leave_half_precision, reduce_precision
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.model.sampling import Sampling
 from reg2rg.models import WEIGHTS_FILE, Precision, find_model, notice_of
@@ -135,7 +135,7 @@ class Reporter:
         check_fits(model, model.language, precision, where)
         reduce_precision(model.language, precision)
         if where.type == "cpu":
-            _leave_half_precision(model)
+            leave_half_precision(model)
         processor = Processor.from_pretrained(folder)
         name = name_or_folder if folder.name == name_or_folder else str(folder)
         notice = notice_of(model.config.trained_on)
@@ -271,18 +271,6 @@ class Reporter:
             return None
         stated = dict.fromkeys(finding.abnormality for finding in read_findings(sentence))
         return tuple(name for name in stated if name in ABNORMALITY_NAMES)
-
-
-_LARGE = 1_000_000_000  # weights; above, float32 may not fit into memory
-
-
-def _leave_half_precision(model: Reg2RG) -> None:
-    """Float16 is 80 times slower than float32 on a CPU; large models go to bfloat16, which takes no more memory."""
-    parameters = list(model.parameters())
-    instead = torch.bfloat16 if sum(parameter.numel() for parameter in parameters) > _LARGE else torch.float32
-    for parameter in parameters:
-        if parameter.dtype == torch.float16:
-            parameter.data = parameter.data.to(instead)
 
 
 _CUT = "the text reached {} tokens and was cut; give a larger --max-new-tokens"

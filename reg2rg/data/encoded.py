@@ -86,8 +86,8 @@ def encoder_tensors(model: Reg2RG, parts: tuple[str, ...] = ENCODERS) -> dict[st
 
 
 def _digest(tensors: dict[str, Tensor], bf16: bool) -> str:
-    """A short name for weights and the precision in which they are used."""
+    """A short name for weights, in whatever dtype, and the precision in which they are multiplied."""
     digest = hashlib.sha256(str(bf16).encode())
     for name, value in sorted(tensors.items()):
-        digest.update(name.encode() + value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(name.encode() + value.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:12]

@@ -101,7 +101,7 @@ _STEM_WINDOWS = (HUWindow(-1000, -400), HUWindow(-160, 240), HUWindow(200, 600))
 """Lung, soft tissue, calcium: a plaque is one of few bright voxels in the last, and next to nothing in the whole."""
 
 _ROUND_WINDOW = HUWindow(-960, 120)
-"""From well-aerated lung to soft tissue: what is round among lung and vessels."""
+"""From well-aerated lung to soft tissue: what stands alone among lung and vessels."""
 
 
 def phantom(text_vocabulary_size: int) -> Reg2RGConfig:
@@ -123,7 +123,7 @@ def phantom(text_vocabulary_size: int) -> Reg2RGConfig:
             dropout=0.0,
             stem_channels=(16, 32),
             stem_windows=tuple(_part_of_scale(window, _PHANTOM_WINDOW) for window in _STEM_WINDOWS),
-            stem_radii=(2, 3, 4),
+            stem_spheres=(2, 3, 4),
             stem_round_window=_part_of_scale(_ROUND_WINDOW, _PHANTOM_WINDOW),
         ),
         perceiver=PerceiverConfig(latents=8, depth=2, heads=3, head_dim=48, mlp_width=432),

@@ -1,4 +1,4 @@
-"""Language models in 8 or 4 bits, so that a large one fits; and whether it fits."""
+"""In how many bits numbers are held and multiplied: what is fast on a device, and what fits on it."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +13,26 @@ from reg2rg.models import PRECISIONS, Precision
 _BITS_PER_WEIGHT = {"8bit": 8.0, "4bit": 4.5}  # NF4 keeps a float32 for 64 weights
 _TOKENS = 3000  # prompt and report of one study, generously; their keys and values are kept, too
 _GIB = 2**30
+_LARGE = 1_000_000_000  # weights; above, float32 may not fit into memory
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether a device has units that multiply matrices in bfloat16.
+
+    GPUs from Ampere on and CPUs with AMX do. Others convert first, which takes longer than float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+
+
+def leave_half_precision(model: nn.Module) -> None:
+    """Float16 is 80 times slower than float32 on a CPU; large models go to bfloat16, which takes no more memory."""
+    parameters = list(model.parameters())
+    instead = torch.bfloat16 if sum(parameter.numel() for parameter in parameters) > _LARGE else torch.float32
+    for parameter in parameters:
+        if parameter.dtype == torch.float16:
+            parameter.data = parameter.data.to(instead)
 
 
 def check_precision(precision: str) -> None:

@@ -1,6 +1,6 @@
-"""How round what is bright is: a nodule is, a vessel is not."""
+"""How round what is bright is, and how alone: a nodule is both, a vessel is neither."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import torch
@@ -15,6 +15,28 @@ _SMOOTHED_AT_MOST = 2
 _WHOLE_WINDOW = (
     4.0  # told for a difference of the whole window: differences are smaller than the other channels' values
 )
+_DIAGONAL_WITHIN = 0.3  # of the radius, in voxels, for a point between two axes to count as on the sphere
+
+
+@torch.no_grad()
+def isolation(
+    crops: Float[Tensor, "crop x y z"], radii: Sequence[int], window: tuple[float, float] = (-1.0, 1.0)
+) -> Float[Tensor, "crop radius x y z"]:
+    """How much brighter each voxel is than the brightest point of a sphere around it; 0 where it is not.
+
+    A vessel leaves the sphere somewhere, a ball inside it does not, and where vessels cross or bend one of them does.
+    It is a top-hat with a ring: the original less its dilation by a sphere (Serra, Image Analysis and Mathematical
+    Morphology, 1982, on both). It is no function to be learned through: no gradient passes.
+
+    Args:
+        crops: one channel; beyond its edges each goes on as it ends.
+        radii: of the spheres, in voxels, from 2 on, growing. At 2 the middle is smoothed once, from 3 on twice.
+        window: values are clipped to it, and rounded to 255 levels of it.
+
+    Returns:
+        a channel for each radius; a difference of the whole window is 4.
+    """
+    return _measured(crops, radii, window, _Frame.isolation).clamp_(min=0)
 
 
 @torch.no_grad()
@@ -37,12 +59,34 @@ def roundness(
     Returns:
         a channel for each radius; a difference of the whole window is 4.
     """
+    return _measured(crops, radii, window, _Frame.roundness)
+
+
+def run_middles(radius: int) -> list[tuple[int, int]]:
+    """A sphere as runs of three voxels along an axis: where their middles are on the plane across that axis.
+
+    On both other axes, and between these where that is about as far. With the runs of all three axes 30, 66 and 66
+    points at radii of 2, 3 and 4; no way out of the sphere passes all of them by two voxels.
+
+    >>> run_middles(2)
+    [(2, 0), (-2, 0), (0, 2), (0, -2)]
+    """
+    middles = [(radius, 0), (-radius, 0), (0, radius), (0, -radius)]
+    part = round(radius / 2**0.5)
+    if abs(part * 2**0.5 - radius) < _DIAGONAL_WITHIN:
+        middles += [(across, along) for across in (part, -part) for along in (part, -part)]
+    return middles
+
+
+def _measured(
+    crops: Tensor, radii: Sequence[int], window: tuple[float, float], measure: "Callable[[_Frame, int], Tensor]"
+) -> Tensor:
     found = crops.new_empty(len(crops), len(radii), *crops.shape[1:])
     frame = _Frame(crops.shape[1:], margin=max(radii) + _SMOOTHED_AT_MOST, device=crops.device)
     for crop, channels in zip(crops, found, strict=True):
         frame.fill(crop, window)
         for channel, radius in zip(channels, radii, strict=True):
-            channel.copy_(frame.roundness(radius)).mul_(_WHOLE_WINDOW / _LEVELS)
+            channel.copy_(measure(frame, radius)).mul_(_WHOLE_WINDOW / _LEVELS)
     return found
 
 
@@ -59,7 +103,7 @@ class _Frame:
         count = self._shape[0] * self._strides[0]
         self._values = torch.empty(*size_xyz, device=device)
         self._smoothed = torch.empty(1 + _SMOOTHED_AT_MOST, count, dtype=torch.uint8, device=device)
-        self._brightest, self._darker = torch.zeros(2, count, dtype=torch.uint8, device=device)
+        self._brightest, self._other = torch.zeros(2, count, dtype=torch.uint8, device=device)
         self._sums = torch.empty(2, count, dtype=torch.int16, device=device)
 
     def fill(self, crop: Float[Tensor, "x y z"], window: tuple[float, float]) -> None:
@@ -83,11 +127,24 @@ class _Frame:
         difference = self._sums[0].copy_(self._smoothed[times]).sub_(self._brightest)
         return self._inner(difference.view(self._shape))
 
+    def isolation(self, radius: int) -> Tensor:
+        """Of each voxel, in levels; negative where it is darker than its sphere."""
+        brightest, run, plain = self._brightest.zero_(), self._other, self._smoothed[0]
+        for axis, stride in enumerate(self._strides):
+            run.copy_(plain)
+            for step in (stride, -stride):
+                _raise(run, plain, step)
+            one, other = (stride for place, stride in enumerate(self._strides) if place != axis)
+            for across, along in run_middles(radius):
+                _raise(brightest, run, across * one + along * other)
+        middle = self._smoothed[min(radius - 1, _SMOOTHED_AT_MOST)]
+        return self._inner(self._sums[0].copy_(middle).sub_(brightest).view(self._shape))
+
     def _find_brightest_line(self, ends: Tensor, radius: int) -> None:
         steps = [self._step(line, radius) for line in _LINES]
         first = max(map(abs, steps))
         count = len(ends) - 2 * first
-        brightest, darker = self._brightest[first : first + count], self._darker[first : first + count]
+        brightest, darker = self._brightest[first : first + count], self._other[first : first + count]
         brightest.zero_()
         for step in steps:
             one, other = (ends[first + way : first + way + count] for way in (step, -step))
@@ -113,3 +170,11 @@ class _Frame:
     def _inner(self, grid: Tensor) -> Tensor:
         x, y, z = (slice(self._margin, size - self._margin) for size in self._shape)
         return grid[x, y, z]
+
+
+def _raise(row: Tensor, other: Tensor, step: int) -> None:
+    """Each value to that of the other row, so many steps on, where that is larger."""
+    count = len(row) - abs(step)
+    own, theirs = max(0, -step), max(0, step)
+    raised = row[own : own + count]
+    torch.maximum(raised, other[theirs : theirs + count], out=raised)

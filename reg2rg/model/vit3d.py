@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reg2rg.model.config import ViTConfig
-from reg2rg.model.roundness import roundness
+from reg2rg.model.roundness import isolation, roundness
 
 POSITION_STD = 0.3
 """Spread of fresh position tables. At the customary 0.02 a model learned *what* it saw but not *where*."""
@@ -80,8 +80,8 @@ class ConvolutionalPatches(nn.Module):
     Not the published way: small models trained from scratch find small lesions with it (Xiao et al., "Early
     Convolutions Help Transformers See Better", NeurIPS 2021), which a linear layer per patch does not in their time.
     Windows of their own for lung, soft tissue and calcium give each its contrast, as on a radiologist's screens.
-    Nodules among vessels are told by `roundness`, which convolutions of this size do not find by themselves in that
-    time.
+    Nodules among vessels are told by `isolation` or `roundness`, which convolutions of this size do not find by
+    themselves in that time.
     """
 
     lows: Tensor
@@ -101,6 +101,11 @@ class ConvolutionalPatches(nn.Module):
         self.stem = nn.Sequential(*layers)
         self.project = nn.Conv3d(config.stem_channels[-1], config.width, left, stride=left)
         self.norm_tokens = nn.LayerNorm(config.width)
+        self.spheres = config.stem_spheres
+        if self.spheres:
+            # A nodule is one voxel of these channels: a mean would lose it, a patch's highest values do not.
+            self.highest = nn.MaxPool3d(tuple(size // 2 for size in config.patch_size_xyz))
+            self.project_spheres = nn.Conv3d(len(self.spheres), config.width, 2, stride=2, bias=False)
 
     def forward(self, crops: Float[Tensor, "crop x y z"]) -> Float[Tensor, "crop patch width"]:
         """One vector per patch, x slowest, then y, then z."""
@@ -112,6 +117,8 @@ class ConvolutionalPatches(nn.Module):
         if self.radii:
             seen = torch.cat([seen, roundness(crops, self.radii, self.round_window)], dim=1)
         grid = self.project(self.stem(seen))
+        if self.spheres:
+            grid = grid + self.project_spheres(self.highest(isolation(crops, self.spheres, self.round_window)))
         return self.norm_tokens(rearrange(grid, "crop width x y z -> crop (x y z) width"))
 
 

@@ -51,7 +51,8 @@ class TrainConfig:
         inputs: what the report stage's model is shown; the tokens of anything else are zero. none is the control that
             sees no image.
         max_length: longest prompt and answer in tokens.
-        bf16: matrix products in bfloat16.
+        bf16: matrix products in bfloat16; null where the machine has units for it (GPUs from Ampere on, CPUs with
+            AMX), since others take longer so than in float32.
         half: the finished model's weights are saved in float16, half the size.
         seed: of weights, order and dropout.
         save_every: steps between checkpoints.
@@ -83,7 +84,7 @@ class TrainConfig:
     finding_weight: float = 1.0
     inputs: Literal["all", "none", "global", "texture", "geometry", "texture+geometry"] = "all"
     max_length: int = 2048
-    bf16: bool = True
+    bf16: bool | None = None
     half: bool = False
     seed: int = 0
     save_every: int = 200

@@ -48,13 +48,12 @@ def plan_of(region: str, text: str, ends: Integer[np.ndarray, " token"]) -> Plan
     ([True, True, False, False], [True, True, False, False])
     """
     read = _read(region, text)
-    known = kinds_known([region])
-    remaining = (ends[:, None] < read.said_until) & (read.said_until > 0)
     sentence = np.searchsorted(read.sentence_ends, ends, side="right")
     return Plan(
-        remaining,
-        *(np.repeat(row, len(ends), axis=0) for row in (read.attributes[None], known)),
-        np.append(read.is_stating, False)[sentence],
+        remaining=(ends[:, None] < read.said_until) & (read.said_until > 0),
+        attributes=np.repeat(read.attributes[None], len(ends), axis=0),
+        known=np.repeat(kinds_known([region]), len(ends), axis=0),
+        is_stating=np.append(read.is_stating, False)[sentence],
     )
 
 

@@ -1,6 +1,7 @@
 """One training run, top to bottom: data, model, Hugging Face Trainer, curve, validation, a folder of ours."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from reg2rg.files import check_free, write_json
 from reg2rg.model import folder as model_folder
 from reg2rg.model.build import build_model, phantom
 from reg2rg.model.config import Reg2RGConfig
+from reg2rg.model.precision import leave_half_precision, multiplies_bf16
 from reg2rg.model.reg2rg import Reg2RG, freeze_as_published
 from reg2rg.models import find_model
 from reg2rg.phantom.truth import is_phantom_dataset
@@ -51,9 +53,18 @@ def train(config: TrainConfig) -> None:
         InputError: if data, start or folder cannot be used, or the folder belongs to a run with other settings.
     """
     out = Path(config.out)
-    _claim(out, config)
+    if config.bf16 is None:
+        config = replace(config, bf16=multiplies_bf16(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
+    is_new = _claim(out, config)
     set_seed(config.seed)
-    scores = (_train_vision if config.stage == "vision" else _train_report)(config, out)
+    try:
+        scores = (_train_vision if config.stage == "vision" else _train_report)(config, out)
+    except InputError:
+        if is_new:  # so that the folder is free for the settings that are right
+            (out / _CONFIG_FILE).unlink()
+            with suppress(OSError):  # where crops were computed already
+                out.rmdir()
+        raise
     write_json(out / "validation.json", scores)
     write_json(out / "run.json", run_record("train", asdict(config), scores=scores, threads=torch.get_num_threads()))
 
@@ -122,7 +133,7 @@ def _report_studies(
     store = _crops(config, dataset, model.config, limit)
     see: Callable[[int], Any] = store.__getitem__
     if kept := _kept(config):
-        tokens = TokenStore(store, model, config.bf16, kept)
+        tokens = TokenStore(store, model, bool(config.bf16), kept)
         _fill(tokens, f"tokens ({dataset.split})", workers=1)
         see = tokens.__getitem__
         if kept == ENCODERS:  # a few numbers for each study
@@ -188,11 +199,16 @@ def load_encoders(model: Reg2RG, path: Path) -> None:
 
 def _choose_parts(model: Reg2RG, config: TrainConfig) -> None:
     """Which weights are trained, and what the model is shown."""
+    if not torch.cuda.is_available():
+        leave_half_precision(model)
     if config.parts == "published":
         freeze_as_published(model)
     elif config.parts == "language":
         for part in ENCODERS:
             getattr(model, part).requires_grad_(False)
+    for parameter in model.parameters():
+        if parameter.requires_grad:  # in 16 bits small steps would be rounded away
+            parameter.data = parameter.data.float()
     model.config = replace(model.config, inputs=config.input_names)
 
 
@@ -259,7 +275,7 @@ def _fit(
         weight_decay=config.weight_decay,
         adam_beta2=config.beta2,
         max_grad_norm=1.0,
-        bf16=config.bf16,
+        bf16=bool(config.bf16),
         use_cpu=not torch.cuda.is_available(),
         seed=config.seed,
         save_steps=config.save_every,
@@ -290,15 +306,16 @@ def _has(arguments: TrainingArguments) -> bool:
     return Path(str(arguments.output_dir)).is_dir()
 
 
-def _claim(out: Path, config: TrainConfig) -> None:
-    """Takes the folder for this run, or goes on in it."""
+def _claim(out: Path, config: TrainConfig) -> bool:
+    """Takes the folder for this run, or goes on in it; says whether the run is new."""
     settings = yaml.safe_dump(asdict(config), sort_keys=False)
     if (out / _CONFIG_FILE).is_file():
         if (out / _CONFIG_FILE).read_text(encoding="utf-8") != settings:
             raise InputError(f"{out}: holds a run with other settings ({_CONFIG_FILE}); choose another --out")
         if (out / "run.json").is_file():
             raise InputError(f"{out}: this run is finished; choose another --out")
-        return
+        return False
     check_free(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / _CONFIG_FILE).write_text(settings, encoding="utf-8")
+    return True

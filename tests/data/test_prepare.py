@@ -8,15 +8,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from reg2rg.cli import main
 from reg2rg.data import store as store_module
 from reg2rg.data.crops import CropStore
 from reg2rg.data.dataset import open_dataset
+from reg2rg.data.encoded import TokenStore
 from reg2rg.data.prepare import prepare
 from reg2rg.errors import InputError
 from reg2rg.intensity import HUWindow
+from reg2rg.model.build import build_model
 from reg2rg.model.config import Reg2RGConfig, load_config
+from reg2rg.model.precision import multiplies_bf16
+from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.nifti import write_labels, write_volume
 from reg2rg.preprocess import as_floats
 from reg2rg.processor import crops_of
@@ -123,7 +128,21 @@ def test_prepare_and_again(data: Path, tmp_path: Path, untrained: Path) -> None:
     touched(data, NAMES[0])
     third = prepare(open_dataset(data, "valid"), cache, model, tokens=True, bf16=False)
     assert [(third[stage]["computed"], third[stage]["kept"]) for stage in ("crops", "tokens")] == [(1, 1), (1, 1)]
-    assert prepare(open_dataset(data, "valid"), cache, model, tokens=True)["tokens"]["computed"] == 2, "other precision"
+    other = prepare(open_dataset(data, "valid"), cache, model, tokens=True, bf16=True)
+    assert other["tokens"]["computed"] == 2, "other precision"
+
+
+def test_tokens_of_a_model_saved_in_float16_are_those_that_a_training_from_it_looks_for(
+    data: Path, tmp_path: Path, sizes: Reg2RGConfig
+) -> None:
+    cache = tmp_path / "cache"
+    build_model(sizes).half().save_pretrained(tmp_path / "half")
+    prepare(open_dataset(data, "valid"), cache, str(tmp_path / "half"), tokens=True)
+    model = Reg2RG.from_pretrained(tmp_path / "half").float()
+    crops = CropStore(open_dataset(data, "valid"), cache, sizes)
+    crops.fill()
+    tokens = TokenStore(crops, model, multiplies_bf16(torch.device("cpu")))
+    assert all(map(tokens.is_current, range(len(tokens)))) and len(tokens) == 2
 
 
 def test_a_disk_without_room_is_refused_before_the_work(

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from reg2rg.model.config import ViTConfig
-from reg2rg.model.roundness import roundness
+from reg2rg.model.roundness import isolation, roundness
 from reg2rg.model.vit3d import AxisPositions, ConvolutionalPatches, PatchEmbedding, SelfAttention, ViT3D
 
 CONFIG = ViTConfig(
@@ -116,3 +116,20 @@ def test_roundness_is_told_in_its_window() -> None:
     patches(crop)
     (channels,) = seen
     assert torch.equal(channels[:, 1:], roundness(crop, (2, 3), (-0.5, 0.5)))
+
+
+def test_each_token_is_told_what_stands_alone_in_the_eighths_of_its_patch() -> None:
+    sizes = ((4, 4, 4), (2, 2, 2), 1, 12, 1, 2, 4, 8, 0.0)
+    config = ViTConfig(*sizes, stem_channels=(3,), stem_spheres=(2, 3), stem_round_window=(-0.5, 0.5))
+    patches = ConvolutionalPatches(config)
+    seen: list[Tensor] = []
+    patches.project_spheres.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    crop = -torch.ones(1, 8, 8, 8)
+    crop[0, 5, 2, 6] = 1.0
+    without, told = patches(-torch.ones(1, 8, 8, 8)), patches(crop)
+    channels = seen[-1]
+    assert channels.shape == (1, 2, 4, 4, 4)
+    assert channels.amax() == isolation(crop, (2, 3), (-0.5, 0.5)).amax() > 0
+    assert (channels[0, 0] == channels[0, 0].amax()).nonzero().tolist() == [[2, 1, 3]]
+    changed = (told - without).abs().amax(-1)[0] > 1e-6
+    assert changed[0b101], "the patch at x 1, y 0, z 1"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -9,14 +10,17 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from reg2rg import generate
 from reg2rg.errors import InputError
 from reg2rg.generate import GenerationSettings, Reporter
-from reg2rg.model.build import build_model, tiny
+from reg2rg.model.build import build_model, phantom, tiny
 from reg2rg.model.config import LoRAConfig
 from reg2rg.model.folder import read_tensor_file
-from reg2rg.models import WEIGHTS_FILE, find_model
+from reg2rg.model.precision import multiplies_bf16
+from reg2rg.model.reg2rg import Reg2RG
+from reg2rg.models import WEIGHTS_FILE
 from reg2rg.phantom.dataset import write_dataset
 from reg2rg.processor import Processor
 from reg2rg.train.config import TrainConfig, parse_config, shipped_configs
@@ -73,10 +77,11 @@ def test_vision_leaves_encoders_and_scores(world: Path, encoders: Path) -> None:
     assert (world / "vision" / "losses.csv").is_file()
 
 
-def test_vision_goes_on_from_a_models_encoders(world: Path, encoders: Path) -> None:
-    shipped = str(find_model("phantom") / WEIGHTS_FILE)
-    train(replace(config(world, "vision", "again"), encoders=shipped, steps=1, learning_rate=1e-9, warmup_steps=0))
-    known, after = read_tensor_file(Path(shipped)), read_tensor_file(world / "again" / ENCODERS_FILE)
+def test_vision_goes_on_from_a_models_encoders(world: Path, tmp_path: Path) -> None:
+    build_model(phantom(8)).half().save_pretrained(tmp_path)
+    start = tmp_path / WEIGHTS_FILE
+    train(replace(config(world, "vision", "again"), encoders=str(start), steps=1, learning_rate=1e-9, warmup_steps=0))
+    known, after = read_tensor_file(start), read_tensor_file(world / "again" / ENCODERS_FILE)
     for name, value in after.items():
         torch.testing.assert_close(value, known[name].to(value.dtype), msg=name)
 
@@ -144,6 +149,19 @@ def test_the_loss_of_held_out_studies_is_drawn_too(
     assert scores["studies"] == 2 and "micro" in scores["findings"]
 
 
+def test_a_model_saved_in_float16_is_trained_in_float32(world: Path, untrained: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    shutil.copytree(untrained, start)
+    Reg2RG.from_pretrained(untrained).half().save_pretrained(start)
+    train(replace(config(world, "report", "half"), start=str(start), learning_rate=1e-5, bf16=None))
+    before, after = (read_tensor_file(folder / WEIGHTS_FILE) for folder in (start, world / "half" / "model"))
+    weight = "project_crops.weight"
+    change = (after[weight] - before[weight].float()).abs()
+    assert after[weight].dtype == torch.float32 and 0 < change.max() < 1e-4
+    settings = yaml.safe_load((world / "half" / "config.yaml").read_text())
+    assert settings["bf16"] == multiplies_bf16(torch.device("cpu")), "what was meant by null is written down"
+
+
 def test_the_published_parts_learn_from_kept_patches_as_from_voxels(world: Path, tmp_path: Path) -> None:
     tokenizer = train_word_tokenizer(["The region 0 is lung: Clear."], 300)
     architecture = replace(tiny(len(tokenizer)).language, lora=LoRAConfig(2, 4, 0.0, ("q_proj",)))
@@ -187,6 +205,7 @@ def test_refusals(world: Path, tmp_path: Path) -> None:
     for name in ("plan_weight", "finding_weight"):
         with pytest.raises(InputError, match=f"{name}: reads"):
             train(replace(config(world, "report", "own"), data=str(table), **{name: 0.5}))
+    assert not (world / "own").exists(), "free for the settings that are right"
     with pytest.raises(InputError, match="LoRA"):
         train(replace(config(world, "report", "lora"), parts="published"))
     for name, value in (("steps", 0), ("learning_rate", 0.0), ("finding_weight", 0.0), ("warmup_steps", -1)):
