@@ -45,7 +45,7 @@ class TrainConfig:
         fewest_regions: half of the batches ask for all regions, the others for a random number from this on; 10 for
             all, as published.
         plan_weight: of a second loss of the report stage, which asks each token of a region's text what is still to be
-            said. Texts of phantoms only; 0, as published, for none.
+            said, and what the next sentence says. Texts of phantoms only; 0, as published, for none.
         finding_weight: in the report stage's loss, of the words of sentences that state a finding, against 1 of all
             others. At 2 what is half as likely as silence is stated. Texts of phantoms only; 1, as published.
         inputs: what the report stage's model is shown; the tokens of anything else are zero. none is the control that

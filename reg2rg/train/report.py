@@ -7,6 +7,7 @@ its dropout by accident.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.preprocess import as_floats
 from reg2rg.processor import Processor
 from reg2rg.prompt import text_spans
-from reg2rg.train.plan import plan_of
+from reg2rg.train.plan import Plan, plan_of
 from reg2rg.train.questions import QUESTIONS, questions_loss
 from reg2rg.vocabulary import IGNORED_LABEL
 
@@ -148,14 +149,9 @@ class ReportBatches:
                 tokens = np.flatnonzero((spans[:, 0] >= begin - len(": ")) & (spans[:, 1] <= end))
                 places.append(tokens + row * width)
                 plans.append(plan_of(region, text, spans[tokens, 1] - begin))
-        remaining, attributes, known, is_stating = (np.concatenate(part) for part in zip(*plans, strict=True))
-        return {
-            "places": torch.from_numpy(np.concatenate(places)),
-            "remaining": torch.from_numpy(remaining.astype(np.float32)),
-            "attributes": torch.from_numpy(attributes),
-            "known": torch.from_numpy(known),
-            "is_stating": torch.from_numpy(is_stating),
-        }
+        packed = Plan(*(np.concatenate(part).astype(np.float32) for part in zip(*plans, strict=True)))
+        asked = {name: torch.from_numpy(rows) for name, rows in packed._asdict().items()}
+        return {"places": torch.from_numpy(np.concatenate(places)), **asked}
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int, limit: int) -> Int[Tensor, "row token"]:
@@ -177,7 +173,7 @@ class ReportTrainee(nn.Module):
     Args:
         model: the model.
         kept: the encoders whose output the studies bring along, as `TokenStore` keeps it; none for voxels.
-        plan_weight: of the loss on what is still to be said; 0 for none.
+        plan_weight: of the losses on what is still to be said and on what is said next; 0 for none.
         finding_weight: of the tokens of sentences that state a finding, against 1 of the others, while training.
     """
 
@@ -188,12 +184,16 @@ class ReportTrainee(nn.Module):
         self.model = model
         self._kept = kept
         self._plan_weight, self._finding_weight = plan_weight, finding_weight
-        self._hidden: Tensor | None = None
+        self._hidden: dict[str, Tensor] = {}
         if plan_weight:
             width = model.project_crops.out_features
-            self.plan_of_token = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, QUESTIONS))
-            # One layer is left to turn the plan into words.
-            model.language.get_decoder().layers[-2].register_forward_hook(self._keep_hidden)
+            self.plan_of_token, self.next_of_token = (
+                nn.Sequential(nn.LayerNorm(width), nn.Linear(width, QUESTIONS)) for _ in range(2)
+            )
+            layers = model.language.get_decoder().layers
+            # Two layers are left to choose from the plan, and to turn the choice into words.
+            layers[max(0, len(layers) - 3)].register_forward_hook(partial(self._keep_hidden, "plan"))
+            layers[-1].register_forward_hook(partial(self._keep_hidden, "next"))
 
     def forward(
         self,
@@ -217,15 +217,17 @@ class ReportTrainee(nn.Module):
             features = model.project(tokens[: len(image)], tokens[len(image) :], vectors, region_counts)
         weights = None
         if plan is not None and self.training and self._finding_weight != 1:
+            is_stating = plan["next"].amax(dim=1) > 0
             weights = torch.ones(token_ids.shape, device=token_ids.device)
-            weights.view(-1)[plan["places"][plan["is_stating"]]] = self._finding_weight
+            weights.view(-1)[plan["places"][is_stating]] = self._finding_weight
         loss = model.loss(token_ids, labels, features, weights)
-        if plan is not None and self._hidden is not None:
-            logits = self.plan_of_token(self._hidden.flatten(0, 1)[plan["places"]]).float()
-            asked = questions_loss(logits, plan["remaining"], plan["attributes"], plan["known"])
+        if plan is not None and self._hidden:
+            plans, nexts = (self._hidden.pop(name).flatten(0, 1)[plan["places"]] for name in ("plan", "next"))
+            asked = questions_loss(
+                self.plan_of_token(plans).float(), plan["remaining"], plan["attributes"], plan["known"]
+            ) + questions_loss(self.next_of_token(nexts).float(), plan["next"], plan["next_attributes"], plan["known"])
             loss = loss + self._plan_weight * asked
-            self._hidden = None
         return {"loss": loss}
 
-    def _keep_hidden(self, layer: nn.Module, given: tuple[Any, ...], hidden: Tensor) -> None:
-        self._hidden = hidden
+    def _keep_hidden(self, name: str, layer: nn.Module, given: tuple[Any, ...], hidden: Tensor) -> None:
+        self._hidden[name] = hidden
