@@ -97,7 +97,7 @@ def check_names(found: Iterable[str], expected: Iterable[str], source: Path) -> 
     found, expected = set(found), set(expected)
     for names, verdict in ((expected - found, "missing"), (found - expected, "left over")):
         if names:
-            raise InputError(f"{source}: {len(names)} tensors are {verdict}: {_first(names)}")
+            raise InputError(f"{source}: tensors {verdict} ({len(names)}): {_first(names)}")
 
 
 def check_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: Path) -> None:

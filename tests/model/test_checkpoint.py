@@ -146,8 +146,8 @@ class TestConvert:
     @pytest.mark.parametrize(
         ("mistake", "message"),
         [
-            (lambda t: t.pop("embedding_layer.fc.bias"), r"1 tensors are missing: embedding_layer\.fc\.bias"),
-            (lambda t: t.update(extra=torch.ones(1)), "1 tensors are left over: extra"),
+            (lambda t: t.pop("embedding_layer.fc.bias"), r"tensors missing \(1\): embedding_layer\.fc\.bias"),
+            (lambda t: t.update(extra=torch.ones(1)), r"tensors left over \(1\): extra"),
             (
                 lambda t: t.update({"embedding_layer.fc.bias": torch.ones(3)}),
                 r"1 tensors have another shape than the configuration: embedding_layer\.fc\.bias is \(3,\)",
@@ -162,7 +162,7 @@ class TestConvert:
             ),
             (
                 lambda t: [t.pop(name) for name in list(t) if name.startswith("embedding_layer.perceiver")],
-                r"25 tensors are missing: .*, \.\.\.",
+                r"tensors missing \(25\): .*, \.\.\.",
             ),
             (lambda t: t.update({7: torch.ones(1)}), "expected tensors by name"),
         ],
