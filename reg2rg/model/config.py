@@ -42,8 +42,8 @@ class ViTConfig:
         stem_windows: parts of the input's scale, -1 to 1, each of which the convolutions see as a channel of its own,
             clipped and spread, beside the whole.
         stem_radii: in voxels, at which `roundness` is told to the convolutions, a channel each.
-        stem_spheres: radii in voxels of spheres with nothing as bright as their middle around it (`isolation`): each
-            patch's token is told of the highest value of each eighth of the patch.
+        stem_spheres: radii in voxels of spheres with nothing as bright as their middle around it (`isolation`), told to
+            the convolutions as a channel each; and each patch's token is told the highest value of each eighth of it.
         stem_round_window: the part of the scale in which both are found, so that calcium does not outshine all else.
     """
 

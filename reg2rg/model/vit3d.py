@@ -93,7 +93,7 @@ class ConvolutionalPatches(nn.Module):
         for name, limits in (("lows", lows), ("highs", highs)):
             self.register_buffer(name, torch.tensor(limits).view(-1, 1, 1, 1), persistent=False)
         self.radii, self.round_window = config.stem_radii, config.stem_round_window
-        seen = config.channels + len(config.stem_windows) + len(config.stem_radii)
+        seen = config.channels + len(config.stem_windows) + len(config.stem_radii) + len(config.stem_spheres)
         layers: list[nn.Module] = []
         for channels, wider in pairwise((seen, *config.stem_channels)):
             layers += [nn.Conv3d(channels, wider, 3, stride=2, padding=1), nn.GELU()]
@@ -116,9 +116,13 @@ class ConvolutionalPatches(nn.Module):
             seen = torch.cat([seen, windowed], dim=1)
         if self.radii:
             seen = torch.cat([seen, roundness(crops, self.radii, self.round_window)], dim=1)
-        grid = self.project(self.stem(seen))
-        if self.spheres:
-            grid = grid + self.project_spheres(self.highest(isolation(crops, self.spheres, self.round_window)))
+        if not self.spheres:
+            return self._as_tokens(self.project(self.stem(seen)))
+        alone = isolation(crops, self.spheres, self.round_window)
+        grid = self.project(self.stem(torch.cat([seen, alone], dim=1)))
+        return self._as_tokens(grid + self.project_spheres(self.highest(alone)))
+
+    def _as_tokens(self, grid: Float[Tensor, "crop width x y z"]) -> Float[Tensor, "crop patch width"]:
         return self.norm_tokens(rearrange(grid, "crop width x y z -> crop (x y z) width"))
 
 

@@ -124,10 +124,13 @@ def test_each_token_is_told_what_stands_alone_in_the_eighths_of_its_patch() -> N
     patches = ConvolutionalPatches(config)
     seen: list[Tensor] = []
     patches.project_spheres.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    convolved: list[Tensor] = []
+    patches.stem.register_forward_pre_hook(lambda _, inputs: convolved.append(inputs[0]))
     crop = -torch.ones(1, 8, 8, 8)
     crop[0, 5, 2, 6] = 1.0
     without, told = patches(-torch.ones(1, 8, 8, 8)), patches(crop)
     channels = seen[-1]
+    assert torch.equal(convolved[-1][:, 1:], isolation(crop, (2, 3), (-0.5, 0.5)))
     assert channels.shape == (1, 2, 4, 4, 4)
     assert channels.amax() == isolation(crop, (2, 3), (-0.5, 0.5)).amax() > 0
     assert (channels[0, 0] == channels[0, 0].amax()).nonzero().tolist() == [[2, 1, 3]]
