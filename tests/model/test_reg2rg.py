@@ -226,7 +226,7 @@ class TestFolder:
         elif mistake == "another shape":
             tensors["perceiver.latents"] = tensor[:2].clone()
         save_file(tensors, tmp_path / "model.safetensors")
-        with pytest.raises(InputError, match=rf"tensors {mistake} \(1\): perceiver\.latents"):
+        with pytest.raises(InputError, match=rf"tensors.* {mistake}.*perceiver\.latents"):
             Reg2RG.from_pretrained(tmp_path)
 
     def test_a_language_models_folder_is_none_of_ours(self, tmp_path: Path) -> None:
