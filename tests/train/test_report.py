@@ -1,12 +1,14 @@
 """Batches of the report stage: which regions they ask for, in which order, and what is shown of them."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from reg2rg.model.build import build_model, phantom
+from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.models import find_model
 from reg2rg.processor import Processor
 from reg2rg.train.questions import KIND_NAMES, kinds_known
@@ -125,15 +127,21 @@ def test_a_cut_text_is_asked_as_far_as_it_goes(processor: Processor) -> None:
     assert (cut["plan"]["remaining"] == whole["plan"]["remaining"][: len(places)]).all()
 
 
-def test_the_plan_is_read_two_layers_ahead_and_adds_to_the_loss(processor: Processor) -> None:
-    torch.manual_seed(0)
-    model = build_model(phantom(processor.config.text_vocabulary_size))
-    trainee = ReportTrainee(model, kept=("vision", "perceiver", "mask_encoder"), plan_weight=0.5)
+def batch_of_tokens(processor: Processor, model: Reg2RG) -> dict[str, Any]:
+    """A batch of one study with its plan, in which random tokens are shown."""
     batch = ReportBatches(processor, 2048, with_plan=True)([studies(False, 10, LUNG)[0]])
     sizes = model.config
     batch["image"] = torch.randn(1, sizes.perceiver.latents, sizes.vision.width)
     batch["textures"] = torch.randn(4, sizes.perceiver.latents, sizes.vision.width)
     batch["masks"] = torch.randn(4, sizes.mask_encoder.width)
+    return batch
+
+
+def test_the_plan_is_read_two_layers_ahead_and_adds_to_the_loss(processor: Processor) -> None:
+    torch.manual_seed(0)
+    model = build_model(phantom(processor.config.text_vocabulary_size))
+    trainee = ReportTrainee(model, kept=("vision", "perceiver", "mask_encoder"), plan_weight=0.5)
+    batch = batch_of_tokens(processor, model)
     alone = trainee(**{**batch, "plan": None})["loss"]
     loss = trainee(**batch)["loss"]
     torch.testing.assert_close(trainee(**batch)["loss"], loss)
@@ -150,11 +158,7 @@ def test_the_plan_is_read_two_layers_ahead_and_adds_to_the_loss(processor: Proce
 def test_words_that_state_a_finding_weigh_more_in_training_only(processor: Processor) -> None:
     torch.manual_seed(0)
     model = build_model(phantom(processor.config.text_vocabulary_size))
-    batch = ReportBatches(processor, 2048, with_plan=True)([studies(False, 10, LUNG)[0]])
-    sizes = model.config
-    batch["image"] = torch.randn(1, sizes.perceiver.latents, sizes.vision.width)
-    batch["textures"] = torch.randn(4, sizes.perceiver.latents, sizes.vision.width)
-    batch["masks"] = torch.randn(4, sizes.mask_encoder.width)
+    batch = batch_of_tokens(processor, model)
     plain, weighted, only = (
         ReportTrainee(model, ("vision", "perceiver", "mask_encoder"), finding_weight=weight) for weight in (1, 2, 1e6)
     )
