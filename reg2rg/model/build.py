@@ -100,7 +100,7 @@ _PHANTOM_WINDOW = HUWindow(-1000, 600)
 _STEM_WINDOWS = (HUWindow(-1000, -400), HUWindow(-160, 240), HUWindow(200, 600))
 """Lung, soft tissue, calcium: a plaque is one of few bright voxels in the last, and next to nothing in the whole."""
 
-_ROUND_WINDOW = HUWindow(-960, 120)
+_SPHERE_WINDOW = HUWindow(-960, 120)
 """From well-aerated lung to soft tissue: what stands alone among lung and vessels."""
 
 
@@ -124,7 +124,7 @@ def phantom(text_vocabulary_size: int) -> Reg2RGConfig:
             stem_channels=(16, 32),
             stem_windows=tuple(_part_of_scale(window, _PHANTOM_WINDOW) for window in _STEM_WINDOWS),
             stem_spheres=(2, 3, 4),
-            stem_round_window=_part_of_scale(_ROUND_WINDOW, _PHANTOM_WINDOW),
+            stem_sphere_window=_part_of_scale(_SPHERE_WINDOW, _PHANTOM_WINDOW),
         ),
         perceiver=PerceiverConfig(latents=8, depth=2, heads=3, head_dim=48, mlp_width=432),
         mask_encoder=ViTConfig(

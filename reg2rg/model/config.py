@@ -41,10 +41,9 @@ class ViTConfig:
             published.
         stem_windows: parts of the input's scale, -1 to 1, each of which the convolutions see as a channel of its own,
             clipped and spread, beside the whole.
-        stem_radii: in voxels, at which `roundness` is told to the convolutions, a channel each.
         stem_spheres: radii in voxels of spheres with nothing as bright as their middle around it (`isolation`), told to
             the convolutions as a channel each; and each patch's token is told the highest value of each eighth of it.
-        stem_round_window: the part of the scale in which both are found, so that calcium does not outshine all else.
+        stem_sphere_window: the part of the scale in which they are found, so that calcium does not outshine all else.
     """
 
     patch_size_xyz: tuple[int, int, int]
@@ -58,9 +57,8 @@ class ViTConfig:
     dropout: float
     stem_channels: tuple[int, ...] = ()
     stem_windows: tuple[tuple[float, float], ...] = ()
-    stem_radii: tuple[int, ...] = ()
     stem_spheres: tuple[int, ...] = ()
-    stem_round_window: tuple[float, float] = (-1.0, 1.0)
+    stem_sphere_window: tuple[float, float] = (-1.0, 1.0)
 
     def __post_init__(self) -> None:
         _check_positive(self)
@@ -71,12 +69,11 @@ class ViTConfig:
             )
         if self.stem_windows and not self.stem_channels:
             raise InputError("stem_windows: only convolutions (stem_channels) read them")
-        for name, radii in (("stem_radii", self.stem_radii), ("stem_spheres", self.stem_spheres)):
-            if radii and not self.stem_channels:
-                raise InputError(f"{name}: only convolutions (stem_channels) read them")
-            if list(radii) != sorted({radius for radius in radii if radius > 1}):
-                raise InputError(f"{name}: expected growing whole numbers from 2 on, got {radii}")
-        for name, windows in (("stem_windows", self.stem_windows), ("stem_round_window", (self.stem_round_window,))):
+        if self.stem_spheres and not self.stem_channels:
+            raise InputError("stem_spheres: only convolutions (stem_channels) read them")
+        if list(self.stem_spheres) != sorted({radius for radius in self.stem_spheres if radius > 1}):
+            raise InputError(f"stem_spheres: expected growing whole numbers from 2 on, got {self.stem_spheres}")
+        for name, windows in (("stem_windows", self.stem_windows), ("stem_sphere_window", (self.stem_sphere_window,))):
             if any(not -1 <= low < high <= 1 for low, high in windows):
                 raise InputError(f"{name}: expected pairs from low to high within -1 to 1, got {windows}")
         if self.width % 3:

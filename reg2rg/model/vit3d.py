@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reg2rg.model.config import ViTConfig
-from reg2rg.model.roundness import isolation, roundness
+from reg2rg.model.isolation import isolation
 
 POSITION_STD = 0.3
 """Spread of fresh position tables. At the customary 0.02 a model learned *what* it saw but not *where*."""
@@ -80,8 +80,8 @@ class ConvolutionalPatches(nn.Module):
     Not the published way: small models trained from scratch find small lesions with it (Xiao et al., "Early
     Convolutions Help Transformers See Better", NeurIPS 2021), which a linear layer per patch does not in their time.
     Windows of their own for lung, soft tissue and calcium give each its contrast, as on a radiologist's screens.
-    Nodules among vessels are told by `isolation` or `roundness`, which convolutions of this size do not find by
-    themselves in that time.
+    Nodules among vessels are told by `isolation`, which convolutions of this size do not find by themselves in that
+    time.
     """
 
     lows: Tensor
@@ -92,8 +92,7 @@ class ConvolutionalPatches(nn.Module):
         lows, highs = zip(*config.stem_windows, strict=True) if config.stem_windows else ((), ())
         for name, limits in (("lows", lows), ("highs", highs)):
             self.register_buffer(name, torch.tensor(limits).view(-1, 1, 1, 1), persistent=False)
-        self.radii, self.round_window = config.stem_radii, config.stem_round_window
-        seen = config.channels + len(config.stem_windows) + len(config.stem_radii) + len(config.stem_spheres)
+        seen = config.channels + len(config.stem_windows) + len(config.stem_spheres)
         layers: list[nn.Module] = []
         for channels, wider in pairwise((seen, *config.stem_channels)):
             layers += [nn.Conv3d(channels, wider, 3, stride=2, padding=1), nn.GELU()]
@@ -101,7 +100,7 @@ class ConvolutionalPatches(nn.Module):
         self.stem = nn.Sequential(*layers)
         self.project = nn.Conv3d(config.stem_channels[-1], config.width, left, stride=left)
         self.norm_tokens = nn.LayerNorm(config.width)
-        self.spheres = config.stem_spheres
+        self.spheres, self.sphere_window = config.stem_spheres, config.stem_sphere_window
         if self.spheres:
             # A nodule is one voxel of these channels: a mean would lose it, a patch's highest values do not.
             self.highest = nn.MaxPool3d(tuple(size // 2 for size in config.patch_size_xyz))
@@ -114,11 +113,9 @@ class ConvolutionalPatches(nn.Module):
             scale = 2 / (self.highs - self.lows)
             windowed = torch.addcmul(-1 - self.lows * scale, seen, scale).clamp_(-1, 1)
             seen = torch.cat([seen, windowed], dim=1)
-        if self.radii:
-            seen = torch.cat([seen, roundness(crops, self.radii, self.round_window)], dim=1)
         if not self.spheres:
             return self._as_tokens(self.project(self.stem(seen)))
-        alone = isolation(crops, self.spheres, self.round_window)
+        alone = isolation(crops, self.spheres, self.sphere_window)
         grid = self.project(self.stem(torch.cat([seen, alone], dim=1)))
         return self._as_tokens(grid + self.project_spheres(self.highest(alone)))
 

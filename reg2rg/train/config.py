@@ -44,6 +44,8 @@ class TrainConfig:
         shuffle_regions: region-report alignment; regions in random order in every prompt. Off: always as listed.
         fewest_regions: half of the batches ask for all regions, the others for a random number from this on; 10 for
             all, as published.
+        mix_regions: share of the report stage's batches in which each region comes from any study of the batch, with
+            its text, so that a region's text does not hang on what is seen elsewhere; 0, as published, for none.
         plan_weight: of a second loss of the report stage, which asks each token of a region's text what is still to be
             said, and what the next sentence says. Texts of phantoms only; 0, as published, for none.
         finding_weight: in the report stage's loss, of the words of sentences that state a finding, against 1 of all
@@ -80,6 +82,7 @@ class TrainConfig:
     beta2: float = 0.999
     shuffle_regions: bool = True
     fewest_regions: int = 10
+    mix_regions: float = 0.0
     plan_weight: float = 0.0
     finding_weight: float = 1.0
     inputs: Literal["all", "none", "global", "texture", "geometry", "texture+geometry"] = "all"
@@ -105,6 +108,8 @@ class TrainConfig:
         for name in ("warmup_steps", "weight_decay", "plan_weight", "validate", "workers"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+        if not 0 <= self.mix_regions <= 1:
+            raise InputError(f"mix_regions: expected a share from 0 to 1, got {self.mix_regions}")
         for name in ("learning_rate", "finding_weight"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name}: expected a positive number, got {getattr(self, name)}")

@@ -6,7 +6,7 @@ its dropout by accident.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,7 @@ class ReportStudy:
         image: the whole image, as an array of voxels or what frozen encoders made of it.
         textures, masks: the same of each region, in the order of the findings.
         fewest_regions: every other batch, by chance, asks for all regions, any other for a random number from this on.
+        mix_regions: the chance that in a batch each region comes from any of its studies, seen and said together.
     """
 
     findings: tuple[tuple[str, str], ...]
@@ -50,6 +51,7 @@ class ReportStudy:
     textures: Tensor
     masks: Tensor
     fewest_regions: int
+    mix_regions: float
 
 
 class ReportStudies(torch.utils.data.Dataset[ReportStudy]):
@@ -60,7 +62,7 @@ class ReportStudies(torch.utils.data.Dataset[ReportStudy]):
         others: the other report of each study; empty where there is none.
         see: gives what there is to see of study i: an EncodedStudy, or its StudyCrops.
         shuffle_regions: a random order each time; otherwise the order given.
-        fewest_regions: see `ReportStudy`.
+        fewest_regions, mix_regions: see `ReportStudy`.
     """
 
     def __init__(
@@ -70,9 +72,10 @@ class ReportStudies(torch.utils.data.Dataset[ReportStudy]):
         see: Callable[[int], Any],
         shuffle_regions: bool,
         fewest_regions: int,
+        mix_regions: float = 0.0,
     ) -> None:
         self._findings, self._others, self._see = findings, others, see
-        self._shuffle_regions, self._fewest_regions = shuffle_regions, fewest_regions
+        self._shuffle_regions, self._fewest_regions, self._mix_regions = shuffle_regions, fewest_regions, mix_regions
 
     def __len__(self) -> int:
         return len(self._findings)
@@ -91,6 +94,7 @@ class ReportStudies(torch.utils.data.Dataset[ReportStudy]):
             _tensor(seen.textures[rows]),
             _tensor(seen.masks[rows]),
             self._fewest_regions,
+            self._mix_regions,
         )
 
 
@@ -115,6 +119,8 @@ class ReportBatches:
 
     def __call__(self, studies: Sequence[ReportStudy]) -> dict[str, Any]:
         """Token ids and labels, padded on the right a little beyond the longest; what there is to see is packed."""
+        if studies[0].mix_regions and torch.rand(()) < studies[0].mix_regions:
+            studies = mixed(studies)
         most = max(len(study.findings) for study in studies)
         fewest = min(studies[0].fewest_regions, most)
         # Half of the batches ask for all: with even chances for each number the last regions would be seen too rarely.
@@ -152,6 +158,32 @@ class ReportBatches:
         packed = Plan(*(np.concatenate(part).astype(np.float32) for part in zip(*plans, strict=True)))
         asked = {name: torch.from_numpy(rows) for name, rows in packed._asdict().items()}
         return {"places": torch.from_numpy(np.concatenate(places)), **asked}
+
+
+def mixed(studies: Sequence[ReportStudy]) -> list[ReportStudy]:
+    """The same regions of the same studies, each with what is seen and said of that region in any one of them.
+
+    So that what is said of a region hangs on what is seen there, and not on what usually comes with it elsewhere.
+    """
+    holders: dict[str, list[tuple[int, int]]] = {}
+    for place, study in enumerate(studies):
+        for row, (name, _) in enumerate(study.findings):
+            holders.setdefault(name, []).append((place, row))
+    givers: dict[tuple[int, int], tuple[int, int]] = {}
+    for held in holders.values():
+        givers.update(zip(held, [held[index] for index in torch.randperm(len(held)).tolist()], strict=True))
+    changed = []
+    for place, study in enumerate(studies):
+        given = [(studies[giver], row) for giver, row in (givers[place, row] for row in range(len(study.findings)))]
+        changed.append(
+            replace(
+                study,
+                findings=tuple(giver.findings[row] for giver, row in given),
+                textures=torch.stack([giver.textures[row] for giver, row in given]),
+                masks=torch.stack([giver.masks[row] for giver, row in given]),
+            )
+        )
+    return changed
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int, limit: int) -> Int[Tensor, "row token"]:

@@ -112,7 +112,7 @@ def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
     held_out = None
     if config.validate:
         valid = open_dataset(Path(config.data), "valid")
-        whole = replace(config, shuffle_regions=False, fewest_regions=model.config.max_regions)
+        whole = replace(config, shuffle_regions=False, fewest_regions=model.config.max_regions, mix_regions=0.0)
         held_out = _report_studies(whole, valid, model, min(config.validate, _HELD_OUT))
     trainee = report.ReportTrainee(model, _kept(config), config.plan_weight, config.finding_weight)
     batches = report.ReportBatches(processor, config.max_length, with_plan=bool(read))
@@ -147,7 +147,12 @@ def _report_studies(
             others.append(dataset.other_reference(place[key]))
             indices.append(index)
     return report.ReportStudies(
-        findings, others, lambda row: see(indices[row]), config.shuffle_regions, config.fewest_regions
+        findings,
+        others,
+        lambda row: see(indices[row]),
+        config.shuffle_regions,
+        config.fewest_regions,
+        config.mix_regions,
     )
 
 

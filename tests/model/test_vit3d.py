@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from reg2rg.model.config import ViTConfig
-from reg2rg.model.roundness import isolation, roundness
+from reg2rg.model.isolation import isolation
 from reg2rg.model.vit3d import AxisPositions, ConvolutionalPatches, PatchEmbedding, SelfAttention, ViT3D
 
 CONFIG = ViTConfig(
@@ -94,33 +94,9 @@ def test_dropout_acts_in_training_only() -> None:
     assert torch.equal(vit(crops), vit(crops))
 
 
-def test_roundness_is_told_in_its_window() -> None:
-    config = ViTConfig(
-        (4, 4, 4),
-        (2, 2, 2),
-        1,
-        12,
-        1,
-        2,
-        4,
-        8,
-        0.0,
-        stem_channels=(3,),
-        stem_radii=(2, 3),
-        stem_round_window=(-0.5, 0.5),
-    )
-    patches = ConvolutionalPatches(config)
-    seen: list[Tensor] = []
-    patches.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    crop = torch.rand(1, 8, 8, 8) * 2 - 1
-    patches(crop)
-    (channels,) = seen
-    assert torch.equal(channels[:, 1:], roundness(crop, (2, 3), (-0.5, 0.5)))
-
-
 def test_each_token_is_told_what_stands_alone_in_the_eighths_of_its_patch() -> None:
     sizes = ((4, 4, 4), (2, 2, 2), 1, 12, 1, 2, 4, 8, 0.0)
-    config = ViTConfig(*sizes, stem_channels=(3,), stem_spheres=(2, 3), stem_round_window=(-0.5, 0.5))
+    config = ViTConfig(*sizes, stem_channels=(3,), stem_spheres=(2, 3), stem_sphere_window=(-0.5, 0.5))
     patches = ConvolutionalPatches(config)
     seen: list[Tensor] = []
     patches.project_spheres.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))

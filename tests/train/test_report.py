@@ -12,7 +12,7 @@ from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.models import find_model
 from reg2rg.processor import Processor
 from reg2rg.train.questions import KIND_NAMES, kinds_known
-from reg2rg.train.report import ReportBatches, ReportStudies, ReportTrainee
+from reg2rg.train.report import ReportBatches, ReportStudies, ReportTrainee, mixed
 from reg2rg.vocabulary import IGNORED_LABEL
 
 NAMES = ("abdomen", "heart", "lung", "pleura")
@@ -84,6 +84,39 @@ def test_lengths_are_few_and_what_is_added_teaches_nothing(processor: Processor)
     assert batch["labels"][0, :longest].tolist() == list(alone.labels)
     assert (batch["labels"][:, longest:] == IGNORED_LABEL).all()
     assert ReportBatches(processor, longest)([data[0]])["token_ids"].shape[1] == longest
+
+
+def test_mixed_regions_are_seen_and_said_together(processor: Processor) -> None:
+    regions = [NAMES, (*NAMES[:2], NAMES[3]), NAMES]
+    seen = [
+        SimpleNamespace(
+            regions=names,
+            image=np.full((1, 1), study, np.float32),
+            textures=np.array([[[10 * study + NAMES.index(name)]] for name in names], np.float32),
+            masks=np.array([[10 * study + NAMES.index(name)] for name in names], np.float32),
+        )
+        for study, names in enumerate(regions)
+    ]
+    said = ("no", "one", "two")
+    findings = [[(name, f"{word} {name}") for name in names] for word, names in zip(said, regions, strict=True)]
+    data = ReportStudies(findings, [{}] * 3, seen.__getitem__, True, 10, mix_regions=0.5)
+    torch.manual_seed(0)
+    apart = 0
+    for _ in range(40):
+        plain = [data[0], data[1], data[2]]
+        texts: list[tuple[str, str]] = []
+        for study, before in zip(mixed(plain), plain, strict=True):
+            assert [name for name, _ in study.findings] == [name for name, _ in before.findings], "order kept"
+            assert study.image is before.image
+            assert study.masks[:, 0].tolist() == study.textures[:, 0, 0].tolist()
+            shown = [divmod(int(value), 10) for value in study.masks[:, 0]]
+            assert study.findings == tuple((NAMES[name], f"{said[giver]} {NAMES[name]}") for giver, name in shown)
+            texts += study.findings
+        assert sorted(texts) == sorted(text for own in findings for text in own), "none lost, none twice"
+        batch = ReportBatches(processor, 2048)(plain)
+        rows = torch.split(batch["masks"][:, 0], batch["region_counts"])
+        apart += any(len({int(value) // 10 for value in row}) > 1 for row in rows)
+    assert 10 < apart < 30, "about half of the batches"
 
 
 LUNG = "Mild emphysema of both lungs. A 12 mm solid nodule is seen in the left upper lobe. No opacity is seen."

@@ -1,14 +1,10 @@
-"""How round what is bright is, and how alone: a nodule is both, a vessel is neither."""
+"""How alone what is bright stands: a nodule does, a vessel does not."""
 
-from collections.abc import Callable, Sequence
-from itertools import product
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-_LINES = [way for way in product((-1, 0, 1), repeat=3) if way > (0, 0, 0)]
-"""Thirteen lines through a voxel: along its faces, edges and corners, one of the two ways of each."""
 
 _LEVELS = 255
 _SMOOTHED_AT_MOST = 2
@@ -36,30 +32,13 @@ def isolation(
     Returns:
         a channel for each radius; a difference of the whole window is 4.
     """
-    return _measured(crops, radii, window, _Frame.isolation).clamp_(min=0)
-
-
-@torch.no_grad()
-def roundness(
-    crops: Float[Tensor, "crop x y z"], radii: Sequence[int], window: tuple[float, float] = (-1.0, 1.0)
-) -> Float[Tensor, "crop radius x y z"]:
-    """How much brighter than its surroundings each voxel is, whichever line through it one follows.
-
-    The middle, less the darker of the two points at a radius to either side, along the brightest of thirteen lines: a
-    vessel goes on along its own line, a ball ends along all. What eigenvalues of the Hessian tell in the enhancement
-    filters of Li, Sone and Doi (Medical Physics 2003), told by comparing, which noise disturbs less. It is no function
-    to be learned through: no gradient passes.
-
-    Args:
-        crops: one channel; beyond its edges each goes on as it ends.
-        radii: in voxels, from 2 on, growing. At 2 the middle is smoothed once, from 3 on twice; the points at its sides
-            once less.
-        window: values are clipped to it, and rounded to 255 levels of it.
-
-    Returns:
-        a channel for each radius; a difference of the whole window is 4.
-    """
-    return _measured(crops, radii, window, _Frame.roundness)
+    found = crops.new_empty(len(crops), len(radii), *crops.shape[1:])
+    frame = _Frame(crops.shape[1:], margin=max(radii) + _SMOOTHED_AT_MOST, device=crops.device)
+    for crop, channels in zip(crops, found, strict=True):
+        frame.fill(crop, window)
+        for channel, radius in zip(channels, radii, strict=True):
+            channel.copy_(frame.isolation(radius)).mul_(_WHOLE_WINDOW / _LEVELS)
+    return found.clamp_(min=0)
 
 
 def run_middles(radius: int) -> list[tuple[int, int]]:
@@ -78,18 +57,6 @@ def run_middles(radius: int) -> list[tuple[int, int]]:
     return middles
 
 
-def _measured(
-    crops: Tensor, radii: Sequence[int], window: tuple[float, float], measure: "Callable[[_Frame, int], Tensor]"
-) -> Tensor:
-    found = crops.new_empty(len(crops), len(radii), *crops.shape[1:])
-    frame = _Frame(crops.shape[1:], margin=max(radii) + _SMOOTHED_AT_MOST, device=crops.device)
-    for crop, channels in zip(crops, found, strict=True):
-        frame.fill(crop, window)
-        for channel, radius in zip(channels, radii, strict=True):
-            channel.copy_(measure(frame, radius)).mul_(_WHOLE_WINDOW / _LEVELS)
-    return found
-
-
 class _Frame:
     """One crop in levels, with a margin, in memory that is used again: fresh memory would cost as much as the work.
 
@@ -103,7 +70,7 @@ class _Frame:
         count = self._shape[0] * self._strides[0]
         self._values = torch.empty(*size_xyz, device=device)
         self._smoothed = torch.empty(1 + _SMOOTHED_AT_MOST, count, dtype=torch.uint8, device=device)
-        self._brightest, self._other = torch.zeros(2, count, dtype=torch.uint8, device=device)
+        self._brightest, self._run = torch.zeros(2, count, dtype=torch.uint8, device=device)
         self._sums = torch.empty(2, count, dtype=torch.int16, device=device)
 
     def fill(self, crop: Float[Tensor, "x y z"], window: tuple[float, float]) -> None:
@@ -120,16 +87,9 @@ class _Frame:
         for less, more in zip(self._smoothed[:-1], self._smoothed[1:], strict=True):
             self._smooth(less, more)
 
-    def roundness(self, radius: int) -> Tensor:
-        """Of each voxel, in levels."""
-        times = min(radius - 1, _SMOOTHED_AT_MOST)
-        self._find_brightest_line(self._smoothed[times - 1], radius)
-        difference = self._sums[0].copy_(self._smoothed[times]).sub_(self._brightest)
-        return self._inner(difference.view(self._shape))
-
     def isolation(self, radius: int) -> Tensor:
         """Of each voxel, in levels; negative where it is darker than its sphere."""
-        brightest, run, plain = self._brightest.zero_(), self._other, self._smoothed[0]
+        brightest, run, plain = self._brightest.zero_(), self._run, self._smoothed[0]
         for axis, stride in enumerate(self._strides):
             run.copy_(plain)
             for step in (stride, -stride):
@@ -139,21 +99,6 @@ class _Frame:
                 _raise(brightest, run, across * one + along * other)
         middle = self._smoothed[min(radius - 1, _SMOOTHED_AT_MOST)]
         return self._inner(self._sums[0].copy_(middle).sub_(brightest).view(self._shape))
-
-    def _find_brightest_line(self, ends: Tensor, radius: int) -> None:
-        steps = [self._step(line, radius) for line in _LINES]
-        first = max(map(abs, steps))
-        count = len(ends) - 2 * first
-        brightest, darker = self._brightest[first : first + count], self._other[first : first + count]
-        brightest.zero_()
-        for step in steps:
-            one, other = (ends[first + way : first + way + count] for way in (step, -step))
-            torch.maximum(brightest, torch.minimum(one, other, out=darker), out=brightest)
-
-    def _step(self, line: Sequence[int], radius: int) -> int:
-        """Along the row, to the point at a radius along a line."""
-        reach = radius / sum(step**2 for step in line) ** 0.5
-        return sum(round(step * reach) * stride for step, stride in zip(line, self._strides, strict=True))
 
     def _smooth(self, less: Tensor, more: Tensor) -> None:
         """A quarter, a half and a quarter along each axis, rounded each time."""
