@@ -222,7 +222,8 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=PRECISIONS,
         default="saved",
-        help="how a language model too large for the memory is held; needs bitsandbytes (default: %(default)s)",
+        help="how a language model too large for a GPU is held: 8bit and 4bit need bitsandbytes, offload leaves some "
+        "layers in main memory, as saved but slower (default: %(default)s)",
     )
     parser.add_argument(
         "--bf16",

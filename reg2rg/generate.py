@@ -23,7 +23,14 @@ from reg2rg.errors import InputError
 from reg2rg.files import sha256, staged_file, write_json
 from reg2rg.geometry import axis_bits, bits_box
 from reg2rg.model.decode import Prompt
-from reg2rg.model.precision import check_fits, check_precision, leave_half_precision, reduce_precision
+from reg2rg.model.offload import offload_layers
+from reg2rg.model.precision import (
+    check_fits,
+    check_precision,
+    leave_half_precision,
+    reduce_precision,
+    room_for_layers,
+)
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.model.sampling import Sampling
 from reg2rg.models import WEIGHTS_FILE, Precision, find_model, notice_of
@@ -87,7 +94,7 @@ class Reporter:
     """A loaded model that reports studies.
 
     Args:
-        model: the model.
+        model: the model, on its device.
         processor: that fits it.
         source: what to call it.
         device: where it works.
@@ -104,7 +111,7 @@ class Reporter:
         precision: Precision = "saved",
         bf16: bool = False,
     ) -> None:
-        self.model = model.to(device).eval()
+        self.model = model.eval()
         self.processor = processor
         self.source = source
         self.device = device
@@ -130,12 +137,16 @@ class Reporter:
         """
         folder = find_model(name_or_folder)
         where = find_device(device)
-        check_precision(precision)
+        check_precision(precision, where)
         model = Reg2RG.from_pretrained(folder)
         check_fits(model, model.language, precision, where)
         reduce_precision(model.language, precision)
         if where.type == "cpu":
             leave_half_precision(model)
+        if precision == "offload":
+            offload_layers(model, model.language, where, room_for_layers(model, model.language, where))
+        else:
+            model.to(where)
         processor = Processor.from_pretrained(folder)
         name = name_or_folder if folder.name == name_or_folder else str(folder)
         notice = notice_of(model.config.trained_on)

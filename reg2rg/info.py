@@ -9,11 +9,11 @@ from reg2rg.models import SHIPPED_MODELS, WEIGHTS_FILE
 from reg2rg.segment import GIVEN_MASKS, SEGMENTERS
 from reg2rg.segment.program import NAME, VARIABLE, find_program
 
-_PACKAGES = ("reg2rg", "torch", "transformers", "peft", "safetensors", "numpy", "scipy", "nibabel")
+_PACKAGES = ("reg2rg", "torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "scipy", "nibabel")
 _EXTRAS = {
     "dicom": ("pydicom", "highdicom", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm"),
     "serve": ("pynetdicom", "dicomweb-client", "fastapi", "uvicorn", "prometheus-client"),
-    "train": ("accelerate", "matplotlib"),
+    "train": ("matplotlib",),
     "quantized": ("bitsandbytes",),
     "ray": ("ray",),
 }

@@ -39,8 +39,8 @@ _NOTICES = {
 }
 DEFAULT_MODEL = SHIPPED_MODELS[0].name
 
-Precision = Literal["saved", "8bit", "4bit"]
-"""How a language model's weights are held in memory: as they were saved, or in fewer bits."""
+Precision = Literal["saved", "8bit", "4bit", "offload"]
+"""How a language model's weights are held: as they were saved, in fewer bits, or as saved but partly in main memory."""
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 

@@ -68,8 +68,7 @@ def report_scan(source: Path, out: Path, options: ScanOptions, force: bool = Fal
     """
     check_free(out, force)
     find_model(options.model)
-    find_device(options.device)
-    check_precision(options.precision)
+    check_precision(options.precision, find_device(options.device))
     results = make_results(source, options)
     with staged_folder(out, force) as folder:
         write_results(folder, results)

@@ -57,6 +57,11 @@ def text_embedding(language: Any) -> nn.Embedding:
     return language.get_input_embeddings()
 
 
+def decoder_layers(language: Any) -> nn.ModuleList:
+    """The layers of a Hugging Face language model in their order, with or without adapters."""
+    return language.get_decoder().layers
+
+
 def one_line(error: Exception) -> str:
     """An exception's message, shortened, on one line."""
     return " ".join(str(error).split())[:200]

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from reg2rg.errors import InputError
+from reg2rg.model.language import decoder_layers
+from reg2rg.model.offload import layer_bytes
 from reg2rg.models import PRECISIONS, Precision
 
 _BITS_PER_WEIGHT = {"8bit": 8.0, "4bit": 4.5}  # NF4 keeps a float32 for 64 weights
@@ -35,11 +37,13 @@ def leave_half_precision(model: nn.Module) -> None:
             parameter.data = parameter.data.to(instead)
 
 
-def check_precision(precision: str) -> None:
+def check_precision(precision: str, device: torch.device) -> None:
     """Raises InputError if weights cannot be held so here."""
     if precision not in PRECISIONS:
         raise InputError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
-    if precision != "saved" and find_spec("bitsandbytes") is None:
+    if precision == "offload" and device.type == "cpu":
+        raise InputError("precision offload: on a CPU all weights are in main memory already; leave --precision out")
+    if precision in _BITS_PER_WEIGHT and find_spec("bitsandbytes") is None:
         raise InputError(
             f"precision {precision} needs bitsandbytes; pip install 'reg2rg[quantized]', or leave --precision out"
         )
@@ -52,7 +56,7 @@ def reduce_precision(language: Any, precision: Precision) -> None:
     64 (Dettmers et al., "QLoRA", NeurIPS 2023). Either changes results a little. Embeddings, the layer that scores the
     vocabulary, norms and LoRA adapters stay as they are.
     """
-    if precision == "saved":
+    if precision not in _BITS_PER_WEIGHT:
         return
     import bitsandbytes as bnb
 
@@ -88,6 +92,8 @@ def check_fits(
     needed = sizes[precision]
     if free is None or needed <= free:
         return
+    if device.type == "cpu":
+        del sizes["offload"]
     less = [f"--precision {other} (about {_gib(size)})" for other, size in sizes.items() if size < needed]
     raise InputError(
         f"the model needs about {_gib(needed)} on {device}, where {_gib(free)} are free; "
@@ -96,17 +102,32 @@ def check_fits(
 
 
 def needed_bytes(model: nn.Module, language: Any, precision: Precision) -> int:
-    """About how much memory a model takes, with the keys and values of one study's prompt and report."""
-    reducible = {id(layer.weight) for _, layer in _reducible(language)} if precision != "saved" else set()
+    """About how much memory a model takes, with the keys and values of one study's prompt and report.
+
+    Offloaded, it is what a device needs at least: one layer at a time.
+    """
+    reducible = {id(layer.weight) for _, layer in _reducible(language)} if precision in _BITS_PER_WEIGHT else set()
     weights = sum(
         weight.numel() * _BITS_PER_WEIGHT[precision] / 8 if id(weight) in reducible else weight.nbytes
         for weight in model.parameters()
     )
+    if precision == "offload":
+        layers = [layer_bytes(layer) for layer in decoder_layers(language)]
+        weights += max(layers) - sum(layers)
     sizes = language.config.get_text_config()
     heads = getattr(sizes, "num_key_value_heads", None) or sizes.num_attention_heads
     dim = getattr(sizes, "head_dim", None) or sizes.hidden_size // sizes.num_attention_heads
     element = next(language.parameters()).element_size()
     return int(weights + 2 * sizes.num_hidden_layers * heads * dim * _TOKENS * element)
+
+
+def room_for_layers(model: nn.Module, language: Any, device: torch.device) -> int:
+    """Bytes on a device that layers of the language model may keep, beside what `needed_bytes` says is needed at least.
+
+    A tenth of what is free is left for intermediate results, and for studies that are written together.
+    """
+    free = free_bytes(device)
+    return 0 if free is None else int(free * 0.9) - needed_bytes(model, language, "offload")
 
 
 def free_bytes(device: torch.device) -> int | None:

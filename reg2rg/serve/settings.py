@@ -49,7 +49,7 @@ class ServeSettings:
     ca_file: str = _setting("", "certificates (PEM) by which https DICOMweb servers are known; empty: the usual ones")
     model: str = _setting(DEFAULT_MODEL, "a shipped model's name or a folder")
     device: str = _setting("auto", "auto, cpu or cuda")
-    precision: Precision = _setting("saved", "how the language model's weights are held: saved, 8bit or 4bit")  # noqa: RUF009
+    precision: Precision = _setting("saved", "how the language model's weights are held: saved, 8bit, 4bit or offload")  # noqa: RUF009
     segmenter: str = _setting("auto", "who draws the region masks")
     quiet_seconds: float = _setting(30.0, "a study is complete when nothing of it came for this long")
     workers: int = _setting(1, "studies reported at the same time, each by a process of its own")

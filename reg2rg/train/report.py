@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from reg2rg.model.language import decoder_layers
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.preprocess import as_floats
 from reg2rg.processor import Processor
@@ -222,7 +223,7 @@ class ReportTrainee(nn.Module):
             self.plan_of_token, self.next_of_token = (
                 nn.Sequential(nn.LayerNorm(width), nn.Linear(width, QUESTIONS)) for _ in range(2)
             )
-            layers = model.language.get_decoder().layers
+            layers = decoder_layers(model.language)
             # Two layers are left to choose from the plan, and to turn the choice into words.
             layers[max(0, len(layers) - 3)].register_forward_hook(partial(self._keep_hidden, "plan"))
             layers[-1].register_forward_hook(partial(self._keep_hidden, "next"))

@@ -30,6 +30,8 @@ def test_weights_by_hand(language: LlamaForCausalLM) -> None:
     assert needed_bytes(language, language, "saved") == 4 * (layers + others) + kept
     assert needed_bytes(language, language, "8bit") == layers + 4 * others + kept
     assert needed_bytes(language, language, "4bit") == layers * 4.5 / 8 + 4 * others + kept
+    layer = layers // 2 + 2 * 128
+    assert needed_bytes(language, language, "offload") == 4 * (layers + others - layer) + kept
 
 
 def test_too_large_says_what_would_fit(language: LlamaForCausalLM) -> None:
@@ -48,12 +50,15 @@ def test_a_whole_model_fits_here() -> None:
 
 
 def test_what_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_precision("saved")
+    check_precision("saved", CPU)
+    check_precision("offload", torch.device("cuda"))
+    with pytest.raises(InputError, match="in main memory already; leave --precision out"):
+        check_precision("offload", CPU)
     monkeypatch.setattr("reg2rg.model.precision.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'reg2rg\[quantized\]'"):
-        check_precision("4bit")
-    with pytest.raises(InputError, match="expected one of saved, 8bit, 4bit"):
-        check_precision("2bit")
+        check_precision("4bit", CPU)
+    with pytest.raises(InputError, match="expected one of saved, 8bit, 4bit, offload"):
+        check_precision("2bit", CPU)
 
 
 @pytest.mark.parametrize(("precision", "most"), [("8bit", 0.02), ("4bit", 0.2)])

@@ -1,0 +1,52 @@
+"""Layers that wait in main memory say the same. Without a GPU, main memory plays the device's part, too."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from reg2rg.model.build import build_model, tiny
+from reg2rg.model.config import LoRAConfig
+from reg2rg.model.decode import Prompt
+from reg2rg.model.language import decoder_layers
+from reg2rg.model.offload import layer_bytes, offload_layers
+from reg2rg.model.reg2rg import Reg2RG
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "lora"])
+def model(request: pytest.FixtureRequest) -> Reg2RG:
+    torch.manual_seed(0)
+    config = tiny()
+    if request.param:
+        adapters = LoRAConfig(rank=2, alpha=4, dropout=0.0, targets=("q_proj", "v_proj"))
+        config = replace(config, language=replace(config.language, lora=adapters))
+    built = build_model(config).eval()
+    for weight in built.parameters():
+        nn.init.normal_(weight, std=0.2)  # adapters begin at zero, where they would do nothing
+    return built
+
+
+@pytest.mark.parametrize("fitting", [0, 1, 2])
+def test_it_writes_the_same(model: Reg2RG, fitting: int) -> None:
+    size = layer_bytes(decoder_layers(model.language)[0])
+    offloaded = copy.deepcopy(model)
+    waiting = offload_layers(offloaded, offloaded.language, CPU, fitting * size)
+    assert waiting == 2 - fitting
+    prompts = [Prompt(torch.randn(length, 32, generator=torch.Generator().manual_seed(length))) for length in (5, 8)]
+    expected, found = (
+        sorted(one.generate(prompts, eos_id=-1, max_new_tokens=12, rows=2)) for one in (model, offloaded)
+    )
+    assert found == expected
+    assert len({token for written in found for token in written.ids}) > 2
+    for number, layer in enumerate(decoder_layers(offloaded.language)):
+        assert all(weight.is_meta == (number >= fitting) for weight in layer.parameters()), "gone again after its turn"
+
+
+def test_a_layer_that_fits_in_part_waits(model: Reg2RG) -> None:
+    offloaded = copy.deepcopy(model)
+    size = layer_bytes(decoder_layers(model.language)[0])
+    assert offload_layers(offloaded, offloaded.language, CPU, 2 * size - 1) == 1
