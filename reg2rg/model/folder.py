@@ -89,7 +89,10 @@ def read_tensor_file(path: Path) -> dict[str, Tensor]:
 def write_tensor_file(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes one safetensors file, complete or not at all."""
     with staged_file(path) as staging:
+        staging.touch()
+        usual = staging.stat().st_mode  # save_file would leave the file to its owner alone
         save_file({name: value.detach().contiguous() for name, value in tensors.items()}, staging, {"format": "pt"})
+        staging.chmod(usual)
 
 
 def check_names(found: Iterable[str], expected: Iterable[str], source: Path) -> None:

@@ -26,6 +26,12 @@ def test_one_file(tmp_path: Path) -> None:
     assert_same(read_tensors(tmp_path))
 
 
+def test_others_may_read_weights_as_they_may_other_files(tmp_path: Path) -> None:
+    write_tensors(tmp_path, TENSORS)
+    (tmp_path / "other").touch()
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_several_files_with_an_index(tmp_path: Path) -> None:
     write_tensors(tmp_path, TENSORS, max_shard_bytes=80)
     shards = [f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)]
