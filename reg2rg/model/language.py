@@ -59,7 +59,7 @@ def text_embedding(language: Any) -> nn.Embedding:
 
 def decoder_layers(language: Any) -> nn.ModuleList:
     """The layers of a Hugging Face language model in their order, with or without adapters."""
-    return language.get_decoder().layers
+    return next(child for child in language.get_decoder().children() if isinstance(child, nn.ModuleList))
 
 
 def one_line(error: Exception) -> str:

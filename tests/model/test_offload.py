@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from reg2rg.model.build import build_model, tiny
-from reg2rg.model.config import LoRAConfig
+from reg2rg.model.config import LanguageConfig, LoRAConfig
 from reg2rg.model.decode import Prompt
-from reg2rg.model.language import decoder_layers
+from reg2rg.model.language import build_language_model, decoder_layers
 from reg2rg.model.offload import layer_bytes, offload_layers
+from reg2rg.model.precision import needed_bytes
 from reg2rg.model.reg2rg import Reg2RG
 
 CPU = torch.device("cpu")
@@ -44,6 +45,13 @@ def test_it_writes_the_same(model: Reg2RG, fitting: int) -> None:
     assert len({token for written in found for token in written.ids}) > 2
     for number, layer in enumerate(decoder_layers(offloaded.language)):
         assert all(weight.is_meta == (number >= fitting) for weight in layer.parameters()), "gone again after its turn"
+
+
+def test_layers_are_found_whatever_their_architecture_calls_them() -> None:
+    sizes = {"vocab_size": 16, "n_embd": 8, "n_head": 2, "n_layer": 3, "n_positions": 16}
+    language = build_language_model(LanguageConfig({"model_type": "gpt2", **sizes}, lora=None))
+    assert len(decoder_layers(language)) == 3
+    assert needed_bytes(language, language, "offload") < needed_bytes(language, language, "saved")
 
 
 def test_a_layer_that_fits_in_part_waits(model: Reg2RG) -> None:
