@@ -1,16 +1,18 @@
 """Reports a second: one study at a time, by Hugging Face's generate and by ours, against batches.
 
     python benchmarks/generation.py [--model phantom] [--count 32] [--batches 1 4 16] [--rounds 5] [--device auto]
-        [--writing]
+        [--regions-per-prompt 10] [--writing]
 
 The same model and the same studies, from crops to text; with `--writing` from encoded prompts to text, which leaves the
-encoders out. "plain" encodes and generates in float32. Prints how many texts, and how many studies' findings, are as
-those of the plain way one at a time.
+encoders out. "plain" encodes and generates in float32. All regions of a study are asked for in one prompt, as
+published, unless `--regions-per-prompt` says less. Prints how many texts, and how many studies' findings, are as those
+of the plain way one at a time.
 """
 
 import argparse
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import islice
 
 import torch
 from fair import in_turn, machine, table
@@ -22,6 +24,7 @@ from reg2rg.phantom.report import read_findings
 from reg2rg.phantom.world import make_phantom
 from reg2rg.preprocess import StudyCrops
 from reg2rg.processor import crop_tensor
+from reg2rg.prompt import join_answers
 
 PLAIN = "one at a time, Hugging Face's generate, plain"
 
@@ -33,23 +36,27 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=(1, 4, 16))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--regions-per-prompt", type=int, default=10)
     parser.add_argument("--writing", action="store_true", help="encode the prompts first, and time the writing alone")
     args = parser.parse_args()
 
     plain = Reporter.load(args.model, args.device)
+    settings = GenerationSettings(sample=False, median_numbers=False, regions_per_prompt=args.regions_per_prompt)
     crops = [plain.processor.crop(make_phantom(seed).study) for seed in range(9000, 9000 + args.count)]
     ways: dict[str, Callable[[], list[str]]] = {}
     if args.writing:
-        prompts = [encode(plain, members) for members in crops]
+        prompts = [encode(plain, members, args.regions_per_prompt) for members in crops]
         ways[PLAIN] = partial(write_by_hugging_face, plain, prompts)
         for size in args.batches:
             ways[f"batches of {size}, plain"] = partial(write_prompts, plain, prompts, size)
     else:
         fast = Reporter.load(args.model, args.device, bf16=True)
-        ways[PLAIN] = lambda: write_by_hugging_face(plain, map(partial(encode, plain), crops))
+        ways[PLAIN] = lambda: write_by_hugging_face(
+            plain, (encode(plain, members, args.regions_per_prompt) for members in crops)
+        )
         for size in args.batches:
-            ways[f"batches of {size}, plain"] = partial(write, plain, crops, size)
-            ways[f"batches of {size}, encoded in bfloat16"] = partial(write, fast, crops, size)
+            ways[f"batches of {size}, plain"] = partial(write, plain, crops, settings, size)
+            ways[f"batches of {size}, encoded in bfloat16"] = partial(write, fast, crops, settings, size)
     texts = {name: run() for name, run in ways.items()}
     for name, others in texts.items():
         pairs = list(zip(texts[PLAIN], others, strict=True))
@@ -64,48 +71,63 @@ def main() -> None:
         print(f"{name}: {args.count / timing.wall_s:.2f} studies a second")
 
 
-def write(reporter: Reporter, crops: Sequence[StudyCrops], rows: int) -> list[str]:
+def write(reporter: Reporter, crops: Sequence[StudyCrops], settings: GenerationSettings, rows: int) -> list[str]:
     """The texts of all studies, so many decoded together."""
     named = ((str(place), members) for place, members in enumerate(crops))
-    return [written.text for written in sorted(reporter.write(named, GenerationSettings(), rows=rows))]
+    return [written.text for written in sorted(reporter.write(named, settings, rows=rows))]
 
 
-def write_prompts(reporter: Reporter, prompts: Sequence[Tensor], rows: int) -> list[str]:
+def write_prompts(reporter: Reporter, studies: Sequence[Sequence[Tensor]], rows: int) -> list[str]:
     """The same of studies that are encoded already."""
-    settings, processor = GenerationSettings(), reporter.processor
+    prompts = [Prompt(prompt) for study in studies for prompt in study]
     written = reporter.model.generate(
-        [Prompt(prompt, seed=0) for prompt in prompts],
-        eos_id=processor.eos_id,
-        max_new_tokens=settings.max_new_tokens,
-        rows=rows,
+        prompts,
+        eos_id=reporter.processor.eos_id,
+        max_new_tokens=GenerationSettings().max_new_tokens,
+        rows=rows * max(map(len, studies)),
     )
-    return [processor.decode(ids) for _, ids in sorted(written)]
+    texts = (reporter.processor.decode(ids) for _, ids in sorted(written))
+    return [joined(list(islice(texts, len(study)))) for study in studies]
 
 
 @torch.inference_mode()
-def encode(reporter: Reporter, members: StudyCrops) -> Tensor:
-    """The embeddings of one study's prompt."""
+def encode(reporter: Reporter, members: StudyCrops, per_prompt: int) -> list[Tensor]:
+    """The embeddings of one study's prompts."""
     voxels = (crop_tensor(part, reporter.device) for part in (members.image[None], members.textures, members.masks))
     features = reporter.model.encode(*voxels, [len(members.regions)])
-    return reporter.model.embed_prompt(reporter.processor.prompt_ids(len(members.regions)), features)
+    slots = range(len(members.regions))
+    return [
+        reporter.model.embed_prompt(reporter.processor.prompt_ids(len(part)), features.of_regions(part))
+        for part in (slots[start : start + per_prompt] for start in slots[::per_prompt])
+    ]
 
 
 @torch.inference_mode()
-def write_by_hugging_face(reporter: Reporter, prompts: Iterable[Tensor]) -> list[str]:
-    """The texts as the published code writes them: each study by itself, with the defaults of `generate`."""
+def write_by_hugging_face(reporter: Reporter, studies: Iterable[Sequence[Tensor]]) -> list[str]:
+    """The texts as the published code writes them: each prompt by itself, with the defaults of `generate`."""
     model, processor = reporter.model, reporter.processor
     texts = []
-    for prompt in prompts:
-        (ids,) = model.language.generate(
-            inputs_embeds=prompt[None],
-            attention_mask=torch.ones(1, len(prompt), dtype=torch.long, device=reporter.device),
-            max_new_tokens=GenerationSettings().max_new_tokens,
-            do_sample=False,
-            eos_token_id=processor.eos_id,
-            pad_token_id=processor.eos_id,
-        )
-        texts.append(processor.decode(ids.tolist()))
+    for prompts in studies:
+        answers = []
+        for prompt in prompts:
+            (ids,) = model.language.generate(
+                inputs_embeds=prompt[None],
+                attention_mask=torch.ones(1, len(prompt), dtype=torch.long, device=reporter.device),
+                max_new_tokens=GenerationSettings().max_new_tokens,
+                do_sample=False,
+                eos_token_id=processor.eos_id,
+                pad_token_id=processor.eos_id,
+            )
+            answers.append(processor.decode(ids.tolist()))
+        texts.append(joined(answers))
     return texts
+
+
+def joined(answers: Sequence[str]) -> str:
+    """One text of a study's answers, as `Reporter.write` joins those of one region each."""
+    if len(answers) == 1:
+        return answers[0]
+    return join_answers([([slot], answer) for slot, answer in enumerate(answers)], len(answers))
 
 
 if __name__ == "__main__":

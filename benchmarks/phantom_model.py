@@ -4,8 +4,9 @@
 
 `data` is what `reg2rg phantom data --split valid --seed S --count N` wrote. Prints Markdown: naming, findings by group
 and by abnormality with 95 % intervals, sides, sizes, distinct texts. `--json FILE` keeps all figures. `--orders 20`
-measures naming in as many random orders of the prompt, too; `--swap-masks` shows each study the next one's masks;
-`--sample` draws words (seeded) instead of taking the likeliest, among those that reach `--top-p` together.
+measures naming in as many random orders of the prompt, too; `--swap-masks` shows each study the next one's masks.
+Each model writes in its own way (`WritingConfig`), unless `--regions-per-prompt`, `--sample`, `--temperature`,
+`--top-p` or `--median-numbers` says otherwise, as `reg2rg generate` takes them.
 """
 
 import argparse
@@ -30,13 +31,22 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=0, help="random prompt orders in which naming is measured, too")
     parser.add_argument("--order-count", type=int, default=40, help="studies in each of them")
     parser.add_argument("--swap-masks", action="store_true", help="a control: each study has the next one's masks")
-    parser.add_argument("--sample", action="store_true")
-    parser.add_argument("--top-p", type=float, default=1.0)
+    parser.add_argument("--regions-per-prompt", type=int)
+    parser.add_argument("--sample", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--temperature", type=float)
+    parser.add_argument("--top-p", type=float)
+    parser.add_argument("--median-numbers", action=argparse.BooleanOptionalAction)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
 
     reporter = Reporter.load(args.model)
-    settings = GenerationSettings(sample=args.sample, top_p=args.top_p)
+    settings = GenerationSettings(
+        sample=args.sample,
+        temperature=args.temperature,
+        top_p=args.top_p,
+        regions_per_prompt=args.regions_per_prompt,
+        median_numbers=args.median_numbers,
+    )
     started = time.perf_counter()
     reports = report_valid(reporter, args.data, args.count, settings, swap_masks=args.swap_masks)
     seconds = time.perf_counter() - started
@@ -50,7 +60,8 @@ def main() -> None:
         for seed in range(args.orders)
     ]
     if args.json:
-        found = {"studies": len(reports), "naming": naming, "findings": scores, "orders": orders}
+        written = settings.to_json(reporter.model.config.writing)
+        found = {"studies": len(reports), "writing": written, "naming": naming, "findings": scores, "orders": orders}
         args.json.write_text(json.dumps(found, indent=1))
     print(f"{len(reports)} phantoms, {seconds / len(reports):.2f} s each\n")
     print_markdown(naming, scores)

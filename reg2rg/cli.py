@@ -231,18 +231,40 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
         help="encode in bfloat16: faster for large models where the device has units for it, other texts now and then",
     )
     parser.add_argument("--max-new-tokens", type=int, default=1000, help="longest report (default: %(default)s tokens)")
-    parser.add_argument("--sample", action="store_true", help="sample instead of taking the likeliest word")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of the sampling (default: %(default)s)")
+    own = "(default: the model's own way)"
     parser.add_argument(
-        "--top-p", type=float, default=1.0, help="sample among the likeliest words of this share (default: %(default)s)"
+        "--regions-per-prompt",
+        type=int,
+        metavar="N",
+        help=f"regions asked for together; with 1 no region's text hangs on another region, 10 is as published {own}",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the sampling (default: %(default)s)")
+    parser.add_argument(
+        "--sample",
+        action=argparse.BooleanOptionalAction,
+        help=f"draw words, seeded, instead of taking the likeliest {own}",
+    )
+    parser.add_argument("--temperature", type=float, help=f"of the drawing: below 1 fewer unlikely words {own}")
+    parser.add_argument("--top-p", type=float, help=f"draw among the likeliest words of this share {own}")
+    parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: %(default)s)")
+    parser.add_argument(
+        "--median-numbers",
+        action=argparse.BooleanOptionalAction,
+        help=f"write the median of the numbers that the model believes in, not the likeliest {own}",
+    )
 
 
 def _generation(args: argparse.Namespace) -> "GenerationSettings":
     from reg2rg.generate import GenerationSettings
 
-    return GenerationSettings(args.max_new_tokens, args.sample, args.temperature, args.top_p, args.seed)
+    return GenerationSettings(
+        max_new_tokens=args.max_new_tokens,
+        sample=args.sample,
+        temperature=args.temperature,
+        top_p=args.top_p,
+        seed=args.seed,
+        regions_per_prompt=args.regions_per_prompt,
+        median_numbers=args.median_numbers,
+    )
 
 
 def _add_force(parser: argparse.ArgumentParser, help: str = "replace what is already there") -> None:

@@ -7,7 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import shorten
@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from reg2rg.abnormalities import ABNORMALITY_NAMES
 from reg2rg.data.crops import CropStore
@@ -22,6 +24,7 @@ from reg2rg.data.dataset import Dataset
 from reg2rg.errors import InputError
 from reg2rg.files import sha256, staged_file, write_json
 from reg2rg.geometry import axis_bits, bits_box
+from reg2rg.model.config import Sampling, WritingConfig
 from reg2rg.model.decode import Prompt
 from reg2rg.model.offload import offload_layers
 from reg2rg.model.precision import (
@@ -31,13 +34,12 @@ from reg2rg.model.precision import (
     reduce_precision,
     room_for_layers,
 )
-from reg2rg.model.reg2rg import Reg2RG
-from reg2rg.model.sampling import Sampling
+from reg2rg.model.reg2rg import Features, Reg2RG
 from reg2rg.models import WEIGHTS_FILE, Precision, find_model, notice_of
 from reg2rg.phantom.report import read_findings
 from reg2rg.preprocess import StudyCrops
 from reg2rg.processor import Processor, crop_tensor
-from reg2rg.prompt import ParsedReport, build_target, parse_report
+from reg2rg.prompt import ParsedReport, build_target, join_answers, parse_report
 from reg2rg.regions import find_region, get_region
 from reg2rg.report import ModelSource, RegionReport, Report, Sentence, split_sentences
 from reg2rg.results.run_record import run_record
@@ -54,26 +56,46 @@ class GenerationSettings:
     Attributes:
         max_new_tokens: longest text; one that reaches it is marked as cut.
         sample: draw words by their probability instead of taking the likeliest.
-        temperature: above 1 draws unlikely words more often, below 1 more rarely.
-        top_p: draw among the likeliest words that together reach this probability.
+        temperature, top_p: of the drawing, see `reg2rg.model.config.Sampling`.
         seed: of the drawing; what is drawn for a study depends on its id and this alone.
+        regions_per_prompt, median_numbers: see `reg2rg.model.config.WritingConfig`.
+
+    What is None is as the model's configuration has it (`WritingConfig`).
     """
 
     max_new_tokens: int = 1000
-    sample: bool = False
-    temperature: float = 1.0
-    top_p: float = 1.0
+    sample: bool | None = None
+    temperature: float | None = None
+    top_p: float | None = None
     seed: int = 0
+    regions_per_prompt: int | None = None
+    median_numbers: bool | None = None
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise InputError(f"max_new_tokens: expected at least 1, got {self.max_new_tokens}")
-        Sampling(self.temperature, self.top_p)  # which refuses what cannot be
+        self.applied_to(WritingConfig(sampling=Sampling()))  # which refuses what cannot be
 
-    @property
-    def sampling(self) -> Sampling | None:
-        """How words are drawn; None where the likeliest are taken."""
-        return Sampling(self.temperature, self.top_p) if self.sample else None
+    def applied_to(self, usual: WritingConfig) -> WritingConfig:
+        """How a model writes whose usual way this is."""
+        sampling = usual.sampling if self.sample is None else (usual.sampling or Sampling()) if self.sample else None
+        if sampling:
+            temperature, top_p = self.temperature, self.top_p
+            sampling = replace(
+                sampling,
+                temperature=sampling.temperature if temperature is None else temperature,
+                top_p=sampling.top_p if top_p is None else top_p,
+            )
+        regions, median = self.regions_per_prompt, self.median_numbers
+        return WritingConfig(
+            usual.regions_per_prompt if regions is None else regions,
+            sampling,
+            usual.median_numbers if median is None else median,
+        )
+
+    def to_json(self, usual: WritingConfig) -> dict[str, Any]:
+        """What is used in the end, for records of runs."""
+        return {"max_new_tokens": self.max_new_tokens, "seed": self.seed, **asdict(self.applied_to(usual))}
 
 
 class WrittenReport(NamedTuple):
@@ -88,6 +110,29 @@ class WrittenReport(NamedTuple):
     place: int
     text: str
     is_complete: bool
+
+
+@dataclass
+class _Answers:
+    """What a model writes of one study: by the slots that a prompt asked for, a text and whether it came to its end."""
+
+    place: int
+    num_regions: int
+    parts: int
+    by_part: dict[tuple[int, ...], tuple[str, bool]] = field(default_factory=dict)
+
+    def together(self) -> WrittenReport:
+        ordered = sorted(self.by_part.items())
+        texts = [(part, text) for part, (text, _) in ordered]
+        text = texts[0][1] if len(texts) == 1 else join_answers(texts, self.num_regions)
+        return WrittenReport(self.place, text, all(is_complete for _, (_, is_complete) in ordered))
+
+
+class _Asked(NamedTuple):
+    """A prompt: the study it belongs to, and the slots of the regions it asks for."""
+
+    answers: _Answers
+    part: tuple[int, ...]
 
 
 class Reporter:
@@ -215,24 +260,52 @@ class Reporter:
             with_other: ask for an other report too, as CTRG's prompt does.
             rows: studies decoded together.
         """
-        prompts = (self._prompt(key, crops, settings, with_other) for key, crops in studies)
+        writing = settings.applied_to(self.model.config.writing)
+        most_regions = self.model.config.max_regions
+        per_prompt = min(writing.regions_per_prompt or most_regions, most_regions)
+        asked: list[_Asked] = []
+
+        def prompts() -> Iterator[Prompt]:
+            for place, (key, crops) in enumerate(studies):
+                slots = list(range(len(crops.regions)))
+                parts = [tuple(slots[start : start + per_prompt]) for start in slots[::per_prompt]]
+                features, answers = self._encode(crops), _Answers(place, len(slots), len(parts))
+                for part in parts:
+                    asked.append(_Asked(answers, part))
+                    of_part = "" if part == tuple(slots) else f" {crops.regions[part[0]]}"
+                    yield Prompt(
+                        self._embed(features, part, with_other and part == parts[-1]),
+                        seed=zlib.crc32(f"{settings.seed} {key}{of_part}".encode()),
+                    )
+
         eos_id = self.processor.eos_id
-        for place, ids in self.model.generate(
-            prompts, eos_id=eos_id, max_new_tokens=settings.max_new_tokens, rows=rows, sampling=settings.sampling
+        for number, ids in self.model.generate(
+            prompts(),
+            eos_id=eos_id,
+            max_new_tokens=settings.max_new_tokens,
+            rows=rows * -(-most_regions // per_prompt),
+            sampling=writing.sampling,
+            numbers=self.processor.numbers if writing.median_numbers else None,
         ):
-            yield WrittenReport(place, self.processor.decode(ids), ids[-1:] == [eos_id])
+            answers, part = asked[number]
+            answers.by_part[part] = (self.processor.decode(ids), ids[-1:] == [eos_id])
+            if len(answers.by_part) == answers.parts:
+                yield answers.together()
 
     @torch.inference_mode()
-    def _prompt(self, key: str, crops: StudyCrops, settings: GenerationSettings, with_other: bool) -> Prompt:
+    def _encode(self, crops: StudyCrops) -> Features:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            features = self.model.encode(
+            return self.model.encode(
                 images=self._tensor(crops.image[None]),
                 textures=self._tensor(crops.textures),
                 masks=self._tensor(crops.masks),
                 region_counts=[len(crops.regions)],
             )
-        ids = self.processor.prompt_ids(len(crops.regions), with_other)
-        return Prompt(self.model.embed_prompt(ids, features), seed=zlib.crc32(f"{settings.seed} {key}".encode()))
+
+    @torch.inference_mode()
+    def _embed(self, features: Features, part: Sequence[int], with_other: bool) -> Float[Tensor, "token embedding"]:
+        ids = self.processor.prompt_ids(len(part), with_other)
+        return self.model.embed_prompt(ids, features.of_regions(part))
 
     def _tensor(self, crops: np.ndarray) -> torch.Tensor:
         return crop_tensor(crops, self.device)
@@ -326,7 +399,11 @@ def generate_dataset(
     count = len(dataset) if limit is None else min(limit, len(dataset))
     identity: dict[str, Any] = {
         "model": asdict(reporter.source),
-        "settings": {**asdict(settings), "precision": reporter.precision, "bf16": reporter.bf16},
+        "settings": {
+            **settings.to_json(reporter.model.config.writing),
+            "precision": reporter.precision,
+            "bf16": reporter.bf16,
+        },
         "split": dataset.split,
         "keys_sha256": hashlib.sha256("\n".join(dataset.keys[:count]).encode()).hexdigest(),
     }

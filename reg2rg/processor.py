@@ -1,6 +1,7 @@
 """Studies and texts on the way into the model, and back."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,18 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reg2rg.model.config import Reg2RGConfig, load_config
+from reg2rg.model.numbers import WholeNumbers
 from reg2rg.preprocess import STEPS, StudyCrops, crop_study, to_spacing
 from reg2rg.prompt import build_prompt, build_target
-from reg2rg.vocabulary import Example, decode_text, encode_example, encode_text, load_tokenizer, token_spans
+from reg2rg.vocabulary import (
+    Example,
+    decode_text,
+    encode_example,
+    encode_text,
+    load_tokenizer,
+    token_spans,
+    whole_numbers,
+)
 from reg2rg.volume import Study
 
 _CONFIG_FILE = "config.json"
@@ -65,6 +75,12 @@ class Processor:
     def eos_id(self) -> int:
         """The token that ends a report."""
         return int(self.tokenizer.eos_token_id)
+
+    @cached_property
+    def numbers(self) -> WholeNumbers | None:
+        """How whole numbers are chosen; None where they are spelled digit by digit."""
+        ids = whole_numbers(self.tokenizer)
+        return WholeNumbers(ids) if ids else None
 
     def crop(self, study: Study) -> StudyCrops:
         """The study's crops as the model reads them; regions in the order of the ten."""

@@ -149,6 +149,28 @@ def parse_report(text: str) -> ParsedReport:
     return ParsedReport(tuple(findings), other, (*problems, *_order_problems(findings)))
 
 
+def join_answers(answers: Sequence[tuple[Sequence[int], str]], num_regions: int) -> str:
+    """One report of answers to several prompts, each of which asked for some of the regions.
+
+    Args:
+        answers: the regions that were asked for, by their number in the report, in the order of the prompt; and what
+            was written of them, numbered as they stood there.
+        num_regions: of the report; what was written of regions that a prompt did not have gets numbers from here on.
+
+    >>> join_answers([([0], "The region 0 is lung: Clear. "), ([1], "The region 0 is heart: Large.")], num_regions=2)
+    'The region 0 is lung: Clear. The region 1 is heart: Large.'
+    """
+
+    def renumbered(regions: Sequence[int], text: str) -> str:
+        def number(found: re.Match[str]) -> str:
+            index = int(found["index"])
+            return f"The region {regions[index] if index < len(regions) else num_regions + index} is"
+
+        return _NUMBERED.sub(number, text.strip())
+
+    return " ".join(renumbered(regions, text) for regions, text in answers)
+
+
 def strip_region_text(text: str) -> str:
     """The plain text of a report, without headings and braces: what text metrics compare.
 
@@ -169,6 +191,7 @@ _HEADING = re.compile(
     r"|(?:region(?:\s+\d{1,3}(?:\s+is)?)?|other(?:\s+report)?)\s*\Z"  # the report was cut off here
     r")"
 )
+_NUMBERED = re.compile(r"The\s+region\s+(?P<index>\d{1,3})\s+is\b")
 _NAME_AND_COLON = re.compile(rf"\s*(?P<name>{_NAME})\s*:")
 _KNOWN_NAMES = sorted((name for region in REGIONS for name in (region.name, *region.synonyms)), key=len, reverse=True)
 _KNOWN_NAME = re.compile(rf"\s*(?P<name>{'|'.join(_KNOWN_NAMES)})\b", re.IGNORECASE)

@@ -150,7 +150,7 @@ def make_results(
     report = replace(report, seconds={"read": loaded - started, "load_model": model_ready - loaded, **report.seconds})
     run = run_record(
         "report",
-        asdict(options),
+        {**asdict(options), "generation": options.generation.to_json(reporter.model.config.writing)},
         device=str(reporter.device),
         input={"source": str(source), "sha256": sha256(source) if source.is_file() else None},
         model=asdict(reporter.source),

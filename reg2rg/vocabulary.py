@@ -149,12 +149,25 @@ def add_special_tokens(tokenizer: PreTrainedTokenizerBase, tokens: SpecialTokens
     tokenizer.add_tokens(added, special_tokens=True)
 
 
+def whole_numbers(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids of the tokens that are whole numbers, smallest first; none where numbers are spelled digit by digit.
+
+    >>> whole_numbers(train_word_tokenizer(["12 mm"] * 2, size=300))[-2:]
+    [61, 260]
+    """
+    values = {id: int(token) for token, id in tokenizer.get_vocab().items() if token.isascii() and token.isdigit()}
+    if max(values.values(), default=0) < 10:
+        return []
+    return sorted(values, key=values.__getitem__)
+
+
 def train_word_tokenizer(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
     """A small tokenizer made of the given texts, for models trained from scratch.
 
     Byte pairs within words, so that frequent words become one token each and any other text is spelled out in
-    bytes: nothing is unknown and decoding gives back each text letter by letter. Digits stay single, so that a size
-    in mm that never occurred can still be written. Ids: 0 ``<unk>``, 1 ``<s>``, 2 ``</s>`` as in Llama, 3 ``<pad>``.
+    bytes: nothing is unknown and decoding gives back each text letter by letter. Whole numbers are words, too: a size
+    is one choice among all of them, and what never occurred is spelled in digits. Ids: 0 ``<unk>``, 1 ``<s>``,
+    2 ``</s>`` as in Llama, 3 ``<pad>``.
 
     Args:
         texts: what the model will read and write; the sentences of the prompt too, lest they be spelled out.
@@ -164,8 +177,8 @@ def train_word_tokenizer(texts: Iterable[str], size: int) -> PreTrainedTokenizer
         InputError: if the size is too small.
 
     >>> tokenizer = train_word_tokenizer(["A nodule of 12 mm.", "A nodule of 7 mm."] * 9, size=300)
-    >>> tokenizer.tokenize("A nodule of 129 mm.")
-    ['A', 'Ġnodule', 'Ġof', 'Ġ', '1', '2', '9', 'Ġmm', '.']
+    >>> tokenizer.tokenize("A nodule of 12 mm, 38 before.")[:9]
+    ['A', 'Ġnodule', 'Ġof', 'Ġ', '12', 'Ġmm', ',', 'Ġ', '3']
     >>> decode_text(tokenizer, encode_text(tokenizer, "A nodüle of 129 mm."))
     'A nodüle of 129 mm.'
     """
@@ -175,7 +188,7 @@ def train_word_tokenizer(texts: Iterable[str], size: int) -> PreTrainedTokenizer
         raise InputError(f"expected a vocabulary of at least {len(named) + len(alphabet)} ids, got {size}")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [pre_tokenizers.Digits(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=named, initial_alphabet=alphabet, show_progress=False)

@@ -13,12 +13,13 @@ import torch
 from reg2rg.data.dataset import open_dataset
 from reg2rg.errors import InputError
 from reg2rg.generate import COLUMNS, GenerationSettings, Reporter, find_device, generate_dataset, region_box_mm
+from reg2rg.model.config import Sampling, WritingConfig
 from reg2rg.model.decode import Prompt, Written
 from reg2rg.model.language import text_embedding
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.phantom.dataset import write_dataset
 from reg2rg.phantom.world import Phantom
-from reg2rg.prompt import build_target
+from reg2rg.prompt import build_target, parse_report
 from reg2rg.volume import RegionMasks
 
 
@@ -93,6 +94,67 @@ def test_random_weights_give_a_whole_report(untrained: Path, phantom_study: Phan
     assert [report.generated for report in both] == [single.generated] * 2
     assert len(single.regions) == len(phantom_study.study.masks.present)
     assert set(single.seconds) == {"crop", "generate"}
+
+
+def test_one_region_per_prompt_is_the_same_report(scripted: Reporter, phantom_study: Phantom) -> None:
+    truth = phantom_study.study.reference
+    scripted.model.texts = tuple(build_target([finding]) for finding in truth.items())
+    report = scripted.report([phantom_study.study], GenerationSettings(regions_per_prompt=1))[0]
+    assert report.generated == build_target(list(truth.items())).strip()
+    assert {region.name: region.text for region in report.regions} == truth
+    assert all(region.agrees for region in report.regions)
+
+
+def test_a_prompt_shows_its_own_regions_alone(phantom_study: Phantom, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+
+    def take(model: Reg2RG, prompts: Iterable[Prompt], *, rows: int, **_: object) -> Iterator[Written]:
+        assert rows == 20
+        seen.extend(prompt.embeddings for prompt in prompts)
+        return iter(())
+
+    monkeypatch.setattr(Reg2RG, "generate", take)
+    reporter = Reporter.load("phantom", "cpu")
+    crops = reporter.processor.crop(phantom_study.study)
+    list(reporter.write([("study", crops)], GenerationSettings(regions_per_prompt=1), rows=2))
+    assert len(seen) == len(crops.regions)
+    lung = crops.regions.index("lung")
+    blank = replace(crops, textures=crops.textures.copy(), masks=crops.masks.copy())
+    blank.textures[lung], blank.masks[lung] = 0, 0
+    list(reporter.write([("study", blank)], GenerationSettings(regions_per_prompt=1), rows=2))
+    same = [torch.equal(a, b) for a, b in zip(seen[: len(crops.regions)], seen[len(crops.regions) :], strict=True)]
+    assert [crops.regions[place] for place, is_same in enumerate(same) if not is_same] == ["lung"]
+
+
+def test_draws_of_a_region_hang_on_no_order(phantom_study: Phantom) -> None:
+    reporter = Reporter.load("phantom", "cpu")
+    crops = reporter.processor.crop(phantom_study.study)
+    settings = GenerationSettings(regions_per_prompt=1, sample=True, max_new_tokens=60)
+    texts = []
+    for regions in (crops.regions, crops.regions[::-1]):
+        ((_, text, _),) = reporter.write([("study", crops.ordered(regions))], settings)
+        found = [finding for finding in parse_report(text).findings if finding.index < len(regions)]
+        texts.append({regions[finding.index]: finding.text for finding in found})
+    assert texts[0] == texts[1] and len(texts[0]) == len(crops.regions)
+
+
+def test_only_the_last_prompt_asks_for_the_other_report(scripted: Reporter, phantom_study: Phantom) -> None:
+    crops = scripted.processor.crop(phantom_study.study)
+    asked: list[tuple[int, bool]] = []
+    prompt_ids = scripted.processor.prompt_ids
+    scripted.processor.prompt_ids = lambda *args: asked.append(args) or prompt_ids(*args)  # type: ignore[func-returns-value,method-assign]
+    scripted.model.texts = ("The region 0 is lung: Clear.",)
+    list(scripted.write([("study", crops)], GenerationSettings(regions_per_prompt=4), with_other=True))
+    assert asked == [(4, False), (4, False), (2, True)]
+
+
+def test_what_is_not_asked_is_as_the_model_has_it() -> None:
+    usual = WritingConfig(1, Sampling(0.5, 0.9), median_numbers=True)
+    assert GenerationSettings().applied_to(usual) == usual
+    assert GenerationSettings(temperature=0.7).applied_to(usual).sampling == Sampling(0.7, 0.9)
+    assert GenerationSettings(sample=False, regions_per_prompt=10).applied_to(usual) == WritingConfig(10, None, True)
+    assert GenerationSettings(sample=True).applied_to(WritingConfig()).sampling == Sampling()
+    assert GenerationSettings(temperature=0.7).applied_to(WritingConfig()).sampling is None
 
 
 def test_encoding_in_bfloat16_is_near(phantom_study: Phantom, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reg2rg.errors import InputError
-from reg2rg.prompt import ParsedFinding, build_prompt, build_target, parse_report, strip_region_text, text_spans
+from reg2rg.prompt import (
+    ParsedFinding,
+    build_prompt,
+    build_target,
+    join_answers,
+    parse_report,
+    strip_region_text,
+    text_spans,
+)
 from reg2rg.regions import REGION_NAMES
 from reg2rg.tokens import SpecialTokens
 
@@ -38,6 +46,20 @@ def test_published_targets_string_for_string():
 def test_a_prompt_has_one_to_ten_regions(count):
     with pytest.raises(InputError, match=f"expected 1 to 10 regions in a prompt, got {count}"):
         build_prompt(count, PUBLISHED)
+
+
+@pytest.mark.parametrize("per_prompt", [1, 2, 3, 10])
+def test_answers_to_several_prompts_are_one_report(per_prompt):
+    findings = [(name, f"Text of the {name}.") for name in REGION_NAMES]
+    parts = [range(start, min(start + per_prompt, 10)) for start in range(0, 10, per_prompt)]
+    answers = [(part, build_target([findings[number] for number in part])) for part in parts]
+    assert join_answers(answers, 10) == build_target(findings).strip()
+
+
+def test_an_answer_beyond_its_prompt_is_no_other_region():
+    beyond = "The region 0 is lung: Clear. The region 1 is heart: Large."
+    report = parse_report(join_answers([([0], beyond), ([1], "The region 0 is bone: Whole.")], 2))
+    assert [(finding.index, finding.name) for finding in report.findings] == [(0, "lung"), (3, "heart"), (1, "bone")]
 
 
 def test_ctrg_prompts_and_references_string_for_string(shared):

@@ -21,6 +21,7 @@ from reg2rg.vocabulary import (
     load_tokenizer,
     token_spans,
     train_word_tokenizer,
+    whole_numbers,
 )
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/golden_prompt.json").read_text())
@@ -165,9 +166,16 @@ def test_trained_tokenizer_is_reproducible_and_keeps_its_size(word_tokenizer):
     assert word_tokenizer.convert_ids_to_tokens([0, 1, 2, 3]) == ["<unk>", "<s>", "</s>", "<pad>"]
 
 
-def test_trained_tokenizer_writes_digits_one_by_one(word_tokenizer):
-    numbers = [token for token in word_tokenizer.get_vocab() if re.search(r"\d", token)]
-    assert sorted(numbers) == list("0123456789")
+def test_whole_numbers_are_words_in_their_order(word_tokenizer):
+    texts = [f"A nodule of {number} mm." for number in (7, 12, 12, 30, 30, 120, 120)]
+    tokenizer = train_word_tokenizer(texts, size=400)
+    numbers = [int(token) for token in tokenizer.convert_ids_to_tokens(whole_numbers(tokenizer))]
+    assert numbers == [*range(10), 12, 30, 120]
+    assert tokenizer.tokenize("12 mm, 120 mm, 99 mm")[::4] == ["12", "120", "9"]
+
+
+def test_a_vocabulary_of_digits_has_no_whole_numbers():
+    assert whole_numbers(train_word_tokenizer(["Clear.", "Large."], size=300)) == []
 
 
 @given(text=st.text(max_size=60) | st.sampled_from(SENTENCES))

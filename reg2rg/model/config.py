@@ -152,8 +152,52 @@ class LanguageConfig:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn.
+
+    Attributes:
+        temperature: divides the scores before drawing: above 1 unlikely tokens come more often, below 1 more rarely.
+        top_p: draw among the likeliest tokens that together reach this probability.
+        top_k: draw among this many likeliest tokens; None for all.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise InputError(f"temperature: expected a positive number, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p: expected a share above 0 and up to 1, got {self.top_p}")
+        if self.top_k is not None and self.top_k < 1:
+            raise InputError(f"top_k: expected at least 1, got {self.top_k}")
+
+
+@dataclass(frozen=True)
+class WritingConfig:
+    """How a model's text is written unless its user asks for another way; by default as published.
+
+    Attributes:
+        regions_per_prompt: regions that one prompt asks for; None for all of a study's regions in one. With 1, the
+            text of a region hangs on nothing but that region and the whole image.
+        sampling: how words are drawn; None for the likeliest.
+        median_numbers: write the median of the numbers that the model believes in, not one of them; only where whole
+            numbers are words of its vocabulary.
+    """
+
+    regions_per_prompt: int | None = None
+    sampling: Sampling | None = None
+    median_numbers: bool = False
+
+    def __post_init__(self) -> None:
+        if self.regions_per_prompt is not None and self.regions_per_prompt < 1:
+            raise InputError(f"regions_per_prompt: expected at least 1, got {self.regions_per_prompt}")
+
+
+@dataclass(frozen=True)
 class Reg2RGConfig:
-    """Everything that decides the model's shapes and how its input is prepared.
+    """Everything that decides the model's shapes, how its input is prepared and how its text is written.
 
     Attributes:
         crop_size_xyz: voxels of every crop and mask the model sees, along each axis.
@@ -168,6 +212,7 @@ class Reg2RGConfig:
         text_vocabulary_size: ids of the tokenizer without our special tokens.
         inputs: those of `INPUTS` that the model sees; the tokens of the others are zero (for ablations and controls).
         trained_on: ``phantom`` if synthetic phantoms are all it knows; empty if we cannot tell.
+        writing: how text is written unless asked for otherwise.
     """
 
     crop_size_xyz: tuple[int, int, int]
@@ -182,6 +227,7 @@ class Reg2RGConfig:
     text_vocabulary_size: int
     inputs: tuple[str, ...] = INPUTS
     trained_on: str = ""
+    writing: WritingConfig = WritingConfig()
 
     def __post_init__(self) -> None:
         _check_positive(self)
@@ -269,7 +315,7 @@ def _read(kind: Any, value: Any, name: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     plain = typing.get_origin(kind) or kind
-    if not isinstance(value, plain) or isinstance(value, bool):
+    if not isinstance(value, plain) or isinstance(value, bool) != (plain is bool):
         raise InputError(f"{name}: expected {_NOUNS[plain]}, got {value!r}")
     return value
 
@@ -304,7 +350,7 @@ def _read_tuple(kinds: tuple[Any, ...], value: Any, name: str) -> Any:
     return tuple(_read(kind, item, name) for kind, item in zip(kinds, value, strict=True))
 
 
-_NOUNS = {int: "a whole number", float: "a number", str: "a text", dict: "an object"}
+_NOUNS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", dict: "an object"}
 
 
 def _check_positive(record: Any) -> None:

@@ -1,4 +1,4 @@
-"""Many prompts written on together: a row leaves the batch when it ends, and the next prompt takes its place."""
+"""Many prompts written on together: rows leave the batch when they end, and the next prompts take their places."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from reg2rg.model.sampling import Sampling, TokenSampler
+from reg2rg.model.config import Sampling
+from reg2rg.model.numbers import WholeNumbers
+from reg2rg.model.sampling import TokenSampler
+
+_ENDED_SHARE = 1 / 8
+"""Ended rows are written on, in vain, until they are that share of a batch: each exchange copies all that is kept."""
 
 
 class Prompt(NamedTuple):
@@ -46,6 +51,7 @@ def write_on(
     eos_id: int,
     max_new_tokens: int,
     sampling: Sampling | None = None,
+    numbers: WholeNumbers | None = None,
 ) -> Iterator[Written]:
     """Writes on from each prompt; what is written of one hangs on no other, but for rounding.
 
@@ -56,22 +62,28 @@ def write_on(
         eos_id: the token that ends a text.
         max_new_tokens: where to stop a text that does not end.
         sampling: how tokens are drawn; None for the likeliest.
+        numbers: how those that are whole numbers are chosen; None for like all others.
 
     Yields:
         each text as soon as it ends, so that short ones come before long ones.
     """
-    batch = _Batch(language, TokenSampler(sampling) if sampling else None)
+    batch = _Batch(language, TokenSampler(sampling) if sampling else None, numbers)
     waiting = enumerate(prompts)
-    ended: list[_Row] = []
     while True:
-        newcomers = [_Row(place, *prompt) for place, prompt in islice(waiting, rows - len(batch.rows) + len(ended))]
-        batch.exchange(ended, newcomers)
+        ended = [row for row in batch.rows if row.is_ended]
+        newcomers: list[_Row] = []
+        if len(ended) >= _ENDED_SHARE * len(batch.rows):
+            free = rows - len(batch.rows) + len(ended)
+            newcomers = [_Row(place, *prompt) for place, prompt in islice(waiting, free)]
+            batch.exchange(ended, newcomers)
         if not batch.rows:
             return
         if not newcomers:
             batch.step()
-        ended = [row for row in batch.rows if row.ids[-1] == eos_id or len(row.ids) == max_new_tokens]
-        yield from (Written(row.place, row.ids) for row in ended)
+        for row in batch.rows:
+            if not row.is_ended and (row.ids[-1] == eos_id or len(row.ids) == max_new_tokens):
+                row.is_ended = True
+                yield Written(row.place, row.ids)
 
 
 @dataclass(eq=False)
@@ -83,6 +95,7 @@ class _Row:
     seed: int
     start: int = 0
     ids: list[int] = field(default_factory=list)
+    is_ended: bool = False
 
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(self.seed)
@@ -91,11 +104,11 @@ class _Row:
 class _Batch:
     """Rows that are written together, all of them up to the same column of the cache."""
 
-    def __init__(self, language: Any, sampler: TokenSampler | None) -> None:
+    def __init__(self, language: Any, sampler: TokenSampler | None, numbers: WholeNumbers | None) -> None:
         from reg2rg.model import kv_cache  # transformers, which takes seconds to import
 
         self.rows: list[_Row] = []
-        self._language, self._sampler = language, sampler
+        self._language, self._sampler, self._numbers = language, sampler, numbers
         self._kv_cache = kv_cache
         self._cache = kv_cache.fresh_cache()
 
@@ -117,7 +130,7 @@ class _Batch:
         self.rows += newcomers
 
     def step(self) -> None:
-        """One more token for each row."""
+        """One more token for each row that has not ended."""
         table = self._language.get_input_embeddings()
         last = torch.tensor([row.ids[-1] for row in self.rows], device=table.weight.device)
         self._forward(self._cache, table(last[:, None]), self.rows)
@@ -146,10 +159,12 @@ class _Batch:
             logits_to_keep=1,
         )
         for row, token in zip(rows, self._choose(output.logits[:, -1], rows), strict=True):
-            row.ids.append(token)
+            if not row.is_ended:
+                row.ids.append(token)
 
     def _choose(self, scores: Float[Tensor, "row vocabulary"], rows: Sequence[_Row]) -> list[int]:
-        if self._sampler:
-            scores = self._sampler(scores, [row.generator for row in rows])
-        chosen: Int[Tensor, " row"] = scores.argmax(dim=-1)
+        noisy = self._sampler(scores, [row.generator for row in rows]) if self._sampler else scores
+        chosen: Int[Tensor, " row"] = noisy.argmax(dim=-1)
+        if self._numbers:
+            chosen = self._numbers(scores, chosen)
         return chosen.tolist()

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reg2rg.errors import InputError
-from reg2rg.model.config import Reg2RGConfig
+from reg2rg.model.config import Reg2RGConfig, Sampling
 from reg2rg.model.decode import Prompt, Written, write_on
 from reg2rg.model.folder import check_names, check_shapes, read_model, write_model
 from reg2rg.model.mask_encoder import MaskEncoder
+from reg2rg.model.numbers import WholeNumbers
 from reg2rg.model.perceiver import Perceiver
-from reg2rg.model.sampling import Sampling
 from reg2rg.model.splice import splice
 from reg2rg.model.vit3d import ViT3D
 from reg2rg.vocabulary import IGNORED_LABEL
@@ -42,6 +42,10 @@ class Features:
     texture_tokens: Float[Tensor, "region latent embedding"]
     mask_tokens: Float[Tensor, "region embedding"]
     region_counts: tuple[int, ...]
+
+    def of_regions(self, rows: Sequence[int]) -> "Features":
+        """Those of one study, with some of its regions only."""
+        return Features(self.image_tokens, self.texture_tokens[list(rows)], self.mask_tokens[list(rows)], (len(rows),))
 
 
 class Prediction(NamedTuple):
@@ -241,10 +245,17 @@ class Reg2RG(nn.Module):
         max_new_tokens: int = 500,
         rows: int = 1,
         sampling: Sampling | None = None,
+        numbers: WholeNumbers | None = None,
     ) -> Iterator[Written]:
         """Writes on from each prompt, greedily unless asked to sample; see `reg2rg.model.decode.write_on`."""
         return write_on(
-            self.language, prompts, rows=rows, eos_id=eos_id, max_new_tokens=max_new_tokens, sampling=sampling
+            self.language,
+            prompts,
+            rows=rows,
+            eos_id=eos_id,
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+            numbers=numbers,
         )
 
     def save_pretrained(self, folder: Path | str) -> None:

@@ -1,36 +1,12 @@
 """Seeded sampling whose outcome for a study depends on nothing but its own scores and seed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reg2rg.errors import InputError
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is drawn.
-
-    Attributes:
-        temperature: divides the scores before drawing.
-        top_p: draw among the likeliest tokens that together reach this probability.
-        top_k: draw among this many likeliest tokens; None for all.
-    """
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.temperature < float("inf"):
-            raise InputError(f"temperature: expected a positive number, got {self.temperature}")
-        if not 0 < self.top_p <= 1:
-            raise InputError(f"top_p: expected a share above 0 and up to 1, got {self.top_p}")
-        if self.top_k is not None and self.top_k < 1:
-            raise InputError(f"top_k: expected at least 1, got {self.top_k}")
+from reg2rg.model.config import Sampling
 
 
 class TokenSampler:

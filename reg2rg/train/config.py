@@ -1,7 +1,8 @@
 """The settings of a training run: one frozen record, which is also the YAML file and the command line."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 from jsonargparse import ArgumentError, ArgumentParser
 
 from reg2rg.errors import InputError
-from reg2rg.model.config import INPUTS
+from reg2rg.model.config import INPUTS, WritingConfig
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class TrainConfig:
             others. At 2 what is half as likely as silence is stated. Texts of phantoms only; 1, as published.
         inputs: what the report stage's model is shown; the tokens of anything else are zero. none is the control that
             sees no image.
+        writing: how the finished model writes unless it is asked for another way; by default as published.
         max_length: longest prompt and answer in tokens.
         bf16: matrix products in bfloat16; null where the machine has units for it (GPUs from Ampere on, CPUs with
             AMX), since others take longer so than in float32.
@@ -86,6 +88,7 @@ class TrainConfig:
     plan_weight: float = 0.0
     finding_weight: float = 1.0
     inputs: Literal["all", "none", "global", "texture", "geometry", "texture+geometry"] = "all"
+    writing: WritingConfig = field(default_factory=WritingConfig)
     max_length: int = 2048
     bf16: bool | None = None
     half: bool = False
@@ -129,10 +132,19 @@ def parse_config(arguments: Sequence[str]) -> TrainConfig:
         if argument == "--config":
             given[place + 1] = str(_config_file(given[place + 1]))
     try:
-        values = config_parser().parse_args(given)
-    except (ArgumentError, TypeError) as error:
-        raise InputError(f"{' '.join(str(error).split())}; see reg2rg train --help") from error
+        parser = config_parser()
+        values = parser.instantiate_classes(parser.parse_args(given))
+    except InputError:
+        raise
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise InputError(f"{_first_reason(str(error))}; see reg2rg train --help") from error
     return TrainConfig(**{name: value for name, value in vars(values).items() if name != "config"})
+
+
+def _first_reason(message: str) -> str:
+    """In one line: the first of jsonargparse's list of reasons, or all there is."""
+    reason = re.search(r"^ *- (.*?)(?=^ *- |^ *Given|\Z)", message, re.MULTILINE | re.DOTALL)
+    return " ".join((reason[1] if reason else message).split())
 
 
 def config_parser() -> ArgumentParser:

@@ -214,7 +214,7 @@ def _choose_parts(model: Reg2RG, config: TrainConfig) -> None:
     for parameter in model.parameters():
         if parameter.requires_grad:  # in 16 bits small steps would be rounded away
             parameter.data = parameter.data.float()
-    model.config = replace(model.config, inputs=config.input_names)
+    model.config = replace(model.config, inputs=config.input_names, writing=config.writing)
 
 
 def _crops(config: TrainConfig, dataset: Dataset, sizes: Reg2RGConfig, limit: int | None = None) -> CropStore:

@@ -18,7 +18,7 @@ from reg2rg.preprocess import StudyCrops
 from reg2rg.report import Report
 
 _ROWS = 16  # decoded together
-_HELD = 8 * _ROWS  # in memory at a time: the more, the less often a long text is waited for
+_HELD = 4 * _ROWS  # in memory at a time: the more, the less often a long text is waited for
 
 
 def validate_reports(model: Path, data: Path, limit: int) -> dict[str, Any]:

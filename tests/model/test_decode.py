@@ -7,9 +7,10 @@ import pytest
 import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
+from reg2rg.model.config import Sampling
 from reg2rg.model.decode import Prompt, write_on
 from reg2rg.model.kv_cache import fresh_cache, joined_cache
-from reg2rg.model.sampling import Sampling
+from reg2rg.model.numbers import WholeNumbers
 
 EOS = 3
 LENGTHS = (9, 4, 30, 7, 12, 2, 21)
@@ -85,6 +86,23 @@ def test_a_sampler_with_no_choice_is_greedy(language: Any, prompts: list[Prompt]
     greedy = list(write_on(language, prompts, **settings))
     for narrow in (Sampling(top_k=1), Sampling(temperature=5.0, top_p=1e-6)):
         assert greedy == list(write_on(language, prompts, **settings, sampling=narrow))
+
+
+def test_ended_rows_wait_for_company_and_change_nothing(language: Any) -> None:
+    generator = torch.Generator().manual_seed(2)
+    many = [Prompt(torch.randn(3 + number % 7, 32, generator=generator)) for number in range(60)]
+    written = dict(write_on(language, many, rows=24, eos_id=EOS, max_new_tokens=15))
+    assert written == {place: by_hugging_face(language, prompt, 15) for place, prompt in enumerate(many)}
+
+
+def test_numbers_are_chosen_by_their_median(language: Any, prompts: list[Prompt]) -> None:
+    settings: dict[str, Any] = {"rows": 3, "eos_id": EOS, "max_new_tokens": 12}
+    every = WholeNumbers(range(24))  # all tokens are numbers: each is the middle of its distribution
+    for place, ids in write_on(language, prompts, **settings, numbers=every):
+        scores = language(inputs_embeds=prompts[place].embeddings[None]).logits[0, -1]
+        assert ids[0] == int((scores.softmax(dim=-1).cumsum(dim=-1) < 0.5).sum())
+    plain = list(write_on(language, prompts, **settings))
+    assert plain == list(write_on(language, prompts, **settings, numbers=WholeNumbers([EOS])))
 
 
 def test_no_prompts(language: Any) -> None:

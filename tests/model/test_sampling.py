@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from reg2rg.errors import InputError
-from reg2rg.model.sampling import Sampling, TokenSampler
+from reg2rg.model.config import Sampling
+from reg2rg.model.sampling import TokenSampler
 
 
 def test_draws_follow_the_probabilities() -> None:

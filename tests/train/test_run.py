@@ -16,7 +16,7 @@ from reg2rg import generate
 from reg2rg.errors import InputError
 from reg2rg.generate import GenerationSettings, Reporter
 from reg2rg.model.build import build_model, phantom, tiny
-from reg2rg.model.config import LoRAConfig
+from reg2rg.model.config import LoRAConfig, Sampling, WritingConfig, load_config
 from reg2rg.model.folder import read_tensor_file
 from reg2rg.model.precision import multiplies_bf16
 from reg2rg.model.reg2rg import Reg2RG
@@ -220,3 +220,19 @@ def test_shipped_configurations_are_read(tmp_path: Path) -> None:
         parse_config(["--config", "absent"])
     with pytest.raises(InputError, match="bogus"):
         parse_config(["--config", "phantom-vision", "--bogus", "1"])
+    for name, value, problem in (
+        ("regions_per_prompt", "0", "regions_per_prompt: expected at least 1, got 0"),
+        ("sampling.temperature", "0", "temperature: expected a positive number, got 0.0"),
+        ("sampling.temperature", "hot", "'reg2rg.model.config.Sampling': Parser key .*float.* Got value: hot"),
+    ):
+        with pytest.raises(InputError, match=problem) as caught:
+            parse_config(["--config", "phantom-report", f"--writing.{name}", value])
+        assert "\n" not in str(caught.value)
+
+
+def test_how_the_model_will_write_is_a_setting(world: Path, encoders: Path) -> None:
+    writing = WritingConfig(regions_per_prompt=1, sampling=Sampling(temperature=0.5), median_numbers=True)
+    train(replace(config(world, "report", "writing"), encoders=str(encoders), steps=1, writing=writing))
+    assert load_config(world / "writing" / "model" / "config.json").writing == writing
+    options = ["--writing.regions_per_prompt=1", "--writing.sampling.temperature=0.5", "--writing.median_numbers=true"]
+    assert parse_config(["--config", "phantom-vision", *options]).writing == writing
