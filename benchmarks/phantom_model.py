@@ -12,6 +12,7 @@ Each model writes in its own way (`WritingConfig`), unless `--regions-per-prompt
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--top-p", type=float)
     parser.add_argument("--median-numbers", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--cache", type=Path, help="folder for crops and tokens, where models share their encoders")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
 
@@ -48,17 +50,15 @@ def main() -> None:
         median_numbers=args.median_numbers,
     )
     started = time.perf_counter()
-    reports = report_valid(reporter, args.data, args.count, settings, swap_masks=args.swap_masks)
+    report = partial(report_valid, data=args.data, settings=settings, cache=args.cache)
+    reports = report(reporter, limit=args.count, swap_masks=args.swap_masks)
     seconds = time.perf_counter() - started
     control = None
     if args.control:
-        control = with_truth(report_valid(Reporter.load(args.control), args.data, args.count, settings), args.data)
+        control = with_truth(report(Reporter.load(args.control), limit=args.count), args.data)
     naming = score_naming(reports)
     scores = score_drawn(with_truth(reports, args.data), control)
-    orders = [
-        score_naming(report_valid(reporter, args.data, args.order_count, settings, order_seed=seed))
-        for seed in range(args.orders)
-    ]
+    orders = [score_naming(report(reporter, limit=args.order_count, order_seed=seed)) for seed in range(args.orders)]
     if args.json:
         written = settings.to_json(reporter.model.config.writing)
         found = {"studies": len(reports), "writing": written, "naming": naming, "findings": scores, "orders": orders}

@@ -21,6 +21,7 @@ from torch import Tensor
 from reg2rg.abnormalities import ABNORMALITY_NAMES
 from reg2rg.data.crops import CropStore
 from reg2rg.data.dataset import Dataset
+from reg2rg.data.encoded import EncodedStudy
 from reg2rg.errors import InputError
 from reg2rg.files import sha256, staged_file, write_json
 from reg2rg.geometry import axis_bits, bits_box
@@ -40,7 +41,7 @@ from reg2rg.phantom.report import read_findings
 from reg2rg.preprocess import StudyCrops
 from reg2rg.processor import Processor, crop_tensor
 from reg2rg.prompt import ParsedReport, build_target, join_answers, parse_report
-from reg2rg.regions import find_region, get_region
+from reg2rg.regions import get_region
 from reg2rg.report import ModelSource, RegionReport, Report, Sentence, split_sentences
 from reg2rg.results.run_record import run_record
 from reg2rg.volume import RegionMasks, Study
@@ -247,7 +248,7 @@ class Reporter:
 
     def write(
         self,
-        studies: Iterable[tuple[str, StudyCrops]],
+        studies: Iterable[tuple[str, StudyCrops | EncodedStudy]],
         settings: GenerationSettings,
         with_other: bool = False,
         rows: int = 1,
@@ -255,7 +256,8 @@ class Reporter:
         """The text of each study's report, as soon as it ends: short ones come before long ones.
 
         Args:
-            studies: id and crops of each, taken and encoded when there is room for them.
+            studies: id and crops of each, taken and encoded when there is room for them; or what the model's encoders
+                made of them.
             settings: how text is generated.
             with_other: ask for an other report too, as CTRG's prompt does.
             rows: studies decoded together.
@@ -266,13 +268,13 @@ class Reporter:
         asked: list[_Asked] = []
 
         def prompts() -> Iterator[Prompt]:
-            for place, (key, crops) in enumerate(studies):
-                slots = list(range(len(crops.regions)))
+            for place, (key, study) in enumerate(studies):
+                slots = list(range(len(study.regions)))
                 parts = [tuple(slots[start : start + per_prompt]) for start in slots[::per_prompt]]
-                features, answers = self._encode(crops), _Answers(place, len(slots), len(parts))
+                features, answers = self._features(study), _Answers(place, len(slots), len(parts))
                 for part in parts:
                     asked.append(_Asked(answers, part))
-                    of_part = "" if part == tuple(slots) else f" {crops.regions[part[0]]}"
+                    of_part = "" if part == tuple(slots) else f" {study.regions[part[0]]}"
                     yield Prompt(
                         self._embed(features, part, with_other and part == parts[-1]),
                         seed=zlib.crc32(f"{settings.seed} {key}{of_part}".encode()),
@@ -293,13 +295,18 @@ class Reporter:
                 yield answers.together()
 
     @torch.inference_mode()
-    def _encode(self, crops: StudyCrops) -> Features:
+    def _features(self, study: StudyCrops | EncodedStudy) -> Features:
+        counts = [len(study.regions)]
+        if isinstance(study, EncodedStudy):
+            seen = (study.image[None], study.textures, torch.as_tensor(study.masks))
+            image, textures, masks = (part.to(self.device).float() for part in seen)
+            return self.model.project(image, textures, masks, counts)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.model.encode(
-                images=self._tensor(crops.image[None]),
-                textures=self._tensor(crops.textures),
-                masks=self._tensor(crops.masks),
-                region_counts=[len(crops.regions)],
+                images=self._tensor(study.image[None]),
+                textures=self._tensor(study.textures),
+                masks=self._tensor(study.masks),
+                region_counts=counts,
             )
 
     @torch.inference_mode()
@@ -331,16 +338,12 @@ class Reporter:
         )
 
     def _region_report(self, study: Study, slot: int, name: str, parsed: ParsedReport) -> RegionReport:
-        finding = next((finding for finding in parsed.findings if finding.index == slot), None)
-        recognized = None
-        if finding is not None:
-            known = find_region(finding.name)
-            recognized = known.name if known else finding.name or None
+        finding = parsed.of_slot(slot)
         sentences = split_sentences(finding.text) if finding else ()
         return RegionReport(
             index=slot,
             name=name,
-            recognized_as=recognized,
+            recognized_as=finding.recognized_as if finding else None,
             sentences=tuple(Sentence(sentence, self._read(sentence)) for sentence in sentences),
             volume_ml=study.masks.volume_ml(name),
             box_mm=region_box_mm(study.masks, name),

@@ -103,6 +103,12 @@ class ParsedFinding:
     name: str
     text: str
 
+    @property
+    def recognized_as(self) -> str | None:
+        """The one of the ten regions that is named; another name as it stands; None without one."""
+        region = find_region(self.name)
+        return region.name if region else self.name or None
+
 
 @dataclass(frozen=True)
 class ParsedReport:
@@ -117,6 +123,10 @@ class ParsedReport:
     findings: tuple[ParsedFinding, ...]
     other: dict[str, str]
     problems: tuple[str, ...]
+
+    def of_slot(self, index: int) -> ParsedFinding | None:
+        """What is written of a region of the prompt, at first if it comes again; None if nothing is."""
+        return next((finding for finding in self.findings if finding.index == index), None)
 
 
 def parse_report(text: str) -> ParsedReport:

@@ -33,6 +33,11 @@ class EncodedStudy:
     textures: Float[Tensor, "region token width"]
     masks: Float[Tensor, "region mask_width"] | UInt8[np.ndarray, "region x y z"]
 
+    def ordered(self, regions: tuple[str, ...]) -> "EncodedStudy":
+        """The same with the regions in another order (the order of the prompt)."""
+        rows = [self.regions.index(name) for name in regions]
+        return EncodedStudy(regions, self.image, self.textures[rows], self.masks[rows])
+
 
 class TokenStore(StudyStore):
     """What frozen encoders make of the studies of a crop store, without dropout, as float16.

@@ -123,7 +123,7 @@ def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
         return {}
     from reg2rg.train.validation import validate_reports
 
-    return validate_reports(out / "model", Path(config.data), config.validate)
+    return validate_reports(out / "model", Path(config.data), config.validate, _cache(config))
 
 
 def _report_studies(
@@ -219,9 +219,13 @@ def _choose_parts(model: Reg2RG, config: TrainConfig) -> None:
 
 def _crops(config: TrainConfig, dataset: Dataset, sizes: Reg2RGConfig, limit: int | None = None) -> CropStore:
     """The dataset's crops, all of them computed; studies that cannot be encoded are named and left out."""
-    store = CropStore(dataset, Path(config.cache or Path(config.out) / "cache"), sizes, limit)
+    store = CropStore(dataset, _cache(config), sizes, limit)
     _fill(store, f"crops ({dataset.split})", config.workers)
     return store
+
+
+def _cache(config: TrainConfig) -> Path:
+    return Path(config.cache or Path(config.out) / "cache")
 
 
 def _fill(store: StudyStore, what: str, workers: int) -> None:

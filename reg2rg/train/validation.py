@@ -1,34 +1,71 @@
 """How well a trained model names regions and finds what was drawn, on held-out studies."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
-from reg2rg.data.dataset import open_dataset
+from reg2rg.data.crops import CropStore
+from reg2rg.data.dataset import Dataset, open_dataset
+from reg2rg.data.encoded import EncodedStudy, TokenStore
 from reg2rg.evaluate.drawn import DrawnReport, score_drawn
 from reg2rg.generate import GenerationSettings, Reporter
 from reg2rg.nifti import stem
 from reg2rg.phantom.truth import is_phantom_dataset, read_truth
 from reg2rg.preprocess import StudyCrops
-from reg2rg.report import Report
+from reg2rg.prompt import parse_report
 
 _ROWS = 16  # decoded together
-_HELD = 4 * _ROWS  # in memory at a time: the more, the less often a long text is waited for
 
 
-def validate_reports(model: Path, data: Path, limit: int) -> dict[str, Any]:
-    """Reports the first studies of the valid split greedily and scores them.
+@dataclass(frozen=True)
+class RegionText:
+    """What was written of a region: its name by its mask, the name the model gave it (None for none), the text."""
+
+    name: str
+    recognized_as: str | None
+    text: str
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the model recognized the region that the mask shows."""
+        return self.recognized_as == self.name
+
+
+@dataclass(frozen=True)
+class HeldOutReport:
+    """What was written of a held-out study, in the order of the prompt."""
+
+    study_id: str
+    regions: tuple[RegionText, ...]
+
+
+def validate_reports(model: Path, data: Path, limit: int, cache: Path | None = None) -> dict[str, Any]:
+    """Reports the first studies of the valid split in the model's own way and scores them.
+
+    Args:
+        model: its folder.
+        data: the dataset.
+        limit: how many studies.
+        cache: see `report_valid`.
 
     Returns:
-        ``naming`` (accuracy over all regions, per region, swaps) and, on phantoms, ``findings`` (`score_drawn`).
+        ``writing`` (how), ``naming`` (accuracy over all regions, per region, swaps) and, on phantoms, ``findings``
+        (`score_drawn`).
     """
-    reports = report_valid(Reporter.load(str(model)), data, limit)
-    scores: dict[str, Any] = {"studies": len(reports), "naming": score_naming(reports)}
+    reporter, settings = Reporter.load(str(model)), GenerationSettings()
+    reports = report_valid(reporter, data, limit, settings, cache=cache)
+    scores: dict[str, Any] = {
+        "studies": len(reports),
+        "writing": settings.to_json(reporter.model.config.writing),
+        "naming": score_naming(reports),
+    }
     if is_phantom_dataset(data):
         scores["findings"] = score_drawn(with_truth(reports, data))
     return scores
@@ -41,45 +78,85 @@ def report_valid(
     settings: GenerationSettings | None = None,
     order_seed: int | None = None,
     swap_masks: bool = False,
-) -> list[Report]:
+    cache: Path | None = None,
+) -> list[HeldOutReport]:
     """Reports of the first studies of the valid split.
 
     Args:
         reporter: the loaded model.
         data: the dataset.
         limit: how many studies.
-        settings: how text is generated; None for greedily.
+        settings: how text is generated; None for the model's own way.
         order_seed: regions stand in each prompt in a random order drawn from it; None for that of the ten.
         swap_masks: a control: each study is shown the region masks of the next one.
+        cache: folder of crops and of what the model's encoders make of them, rounded to float16; what it lacks is
+            computed and put there. None to crop and encode each study anew.
     """
     dataset = open_dataset(data, "valid")
-    count = min(limit, len(dataset))
     rng = np.random.default_rng(order_seed)
-    reports: list[Report] = []
-    with tqdm(total=count, desc="validation", unit="study", disable=None) as bar:
-        for start in range(0, count, _HELD):
-            studies = [dataset[index] for index in range(start, min(start + _HELD, count))]
-            crops = [reporter.processor.crop(study) for study in studies]
-            if swap_masks:
-                crops = with_masks_of_the_next(crops)
+    asked: list[tuple[str, tuple[str, ...]]] = []
+
+    bar = tqdm(total=min(limit, len(dataset)), desc="validation", unit="study", disable=None)
+
+    def studies() -> Iterator[tuple[str, StudyCrops | EncodedStudy]]:
+        seen = _seen(reporter, dataset, limit, cache, bar)
+        for key, study in with_masks_of_the_next(seen) if swap_masks else seen:
             if order_seed is not None:
-                crops = [crop.ordered(tuple(rng.permutation(crop.regions).tolist())) for crop in crops]
-            reports += reporter.report_crops(studies, crops, settings, rows=_ROWS)
-            bar.update(len(studies))
-    return reports
+                study = study.ordered(tuple(rng.permutation(study.regions).tolist()))
+            asked.append((key, study.regions))
+            yield key, study
+
+    reports: dict[int, HeldOutReport] = {}
+    with bar:
+        for written in reporter.write(studies(), settings or GenerationSettings(), rows=_ROWS):
+            key, names = asked[written.place]
+            parsed = parse_report(written.text)
+            found = [parsed.of_slot(slot) for slot in range(len(names))]
+            regions = (
+                RegionText(name, finding.recognized_as, finding.text) if finding else RegionText(name, None, "")
+                for name, finding in zip(names, found, strict=True)
+            )
+            reports[written.place] = HeldOutReport(key, tuple(regions))
+            bar.update()
+    return [reports[place] for place in sorted(reports)]
 
 
-def with_masks_of_the_next(crops: Sequence[StudyCrops]) -> list[StudyCrops]:
-    """The crops, each with the masks of the one after it, region by region; its own where the next lacks the region."""
-    swapped = []
-    for own, other in zip(crops, [*crops[1:], *crops[:1]], strict=True):
+def _seen(
+    reporter: Reporter, dataset: Dataset, limit: int, cache: Path | None, bar: tqdm[Any]
+) -> Iterator[tuple[str, StudyCrops | EncodedStudy]]:
+    """Each study's id, and what the model reads of it."""
+    if cache is None:
+        for index in range(min(limit, len(dataset))):
+            yield dataset.keys[index], reporter.processor.crop(dataset[index])
+        return
+    crops = CropStore(dataset, cache, reporter.model.config, limit)
+    crops.fill(progress=lambda done, total: bar.set_postfix_str(f"{done} of {total} cropped"))
+    tokens = TokenStore(crops, reporter.model, reporter.bf16)
+    tokens.fill(progress=lambda done, total: bar.set_postfix_str(f"{done} of {total} encoded"))
+    for index, key in enumerate(tokens.keys):
+        yield key, tokens[index]
+
+
+def with_masks_of_the_next(
+    studies: Iterable[tuple[str, StudyCrops | EncodedStudy]],
+) -> Iterator[tuple[str, StudyCrops | EncodedStudy]]:
+    """Each study with the masks of the one after it, region by region; its own where the next lacks the region."""
+    rest = iter(studies)
+    first = next(rest, None)
+    if first is None:
+        return
+    key, own = first
+    for next_key, other in chain(rest, [first]):
         rows = {name: other.masks[row] for row, name in enumerate(other.regions)}
         masks = [rows.get(name, own.masks[row]) for row, name in enumerate(own.regions)]
-        swapped.append(replace(own, masks=np.stack(masks)))
-    return swapped
+        if isinstance(own, EncodedStudy):
+            yield key, replace(own, masks=torch.stack([torch.as_tensor(mask) for mask in masks]))
+        else:
+            yield key, replace(own, masks=np.stack([np.asarray(mask) for mask in masks]))
+        key, own = next_key, other
 
 
-def with_truth(reports: Sequence[Report], data: Path) -> list[DrawnReport]:
+def with_truth(reports: Sequence[HeldOutReport], data: Path) -> list[DrawnReport]:
     """The reports of a phantom dataset's valid split beside what was drawn."""
     truth = read_truth(data, "valid")
     return [
@@ -88,10 +165,12 @@ def with_truth(reports: Sequence[Report], data: Path) -> list[DrawnReport]:
     ]
 
 
-def score_naming(reports: Sequence[Report]) -> dict[str, Any]:
+def score_naming(reports: Sequence[HeldOutReport]) -> dict[str, Any]:
     """Regions recognized as what their masks show, over all prompts and per region, and who is taken for whom."""
     asked = Counter(region.name for report in reports for region in report.regions)
-    right = Counter(region.name for report in reports for region in report.regions if region.agrees)
+    right = Counter(
+        region.name for report in reports for region in report.regions if region.recognized_as == region.name
+    )
     swaps = Counter(
         f"{region.name} as {region.recognized_as}"
         for report in reports
