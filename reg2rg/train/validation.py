@@ -1,7 +1,7 @@
 """How well a trained model names regions and finds what was drawn, on held-out studies."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -99,7 +99,7 @@ def report_valid(
     bar = tqdm(total=min(limit, len(dataset)), desc="validation", unit="study", disable=None)
 
     def studies() -> Iterator[tuple[str, StudyCrops | EncodedStudy]]:
-        seen = _seen(reporter, dataset, limit, cache, bar)
+        seen = _seen(reporter, dataset, limit, cache, bar.set_postfix_str)
         for key, study in with_masks_of_the_next(seen) if swap_masks else seen:
             if order_seed is not None:
                 study = study.ordered(tuple(rng.permutation(study.regions).tolist()))
@@ -122,7 +122,7 @@ def report_valid(
 
 
 def _seen(
-    reporter: Reporter, dataset: Dataset, limit: int, cache: Path | None, bar: tqdm[Any]
+    reporter: Reporter, dataset: Dataset, limit: int, cache: Path | None, tell: Callable[[str], object]
 ) -> Iterator[tuple[str, StudyCrops | EncodedStudy]]:
     """Each study's id, and what the model reads of it."""
     if cache is None:
@@ -130,9 +130,9 @@ def _seen(
             yield dataset.keys[index], reporter.processor.crop(dataset[index])
         return
     crops = CropStore(dataset, cache, reporter.model.config, limit)
-    crops.fill(progress=lambda done, total: bar.set_postfix_str(f"{done} of {total} cropped"))
+    crops.fill(progress=lambda done, total: tell(f"{done} of {total} cropped"))
     tokens = TokenStore(crops, reporter.model, reporter.bf16)
-    tokens.fill(progress=lambda done, total: bar.set_postfix_str(f"{done} of {total} encoded"))
+    tokens.fill(progress=lambda done, total: tell(f"{done} of {total} encoded"))
     for index, key in enumerate(tokens.keys):
         yield key, tokens[index]
 
