@@ -122,7 +122,7 @@ def report_valid(
 
 
 def _seen(
-    reporter: Reporter, dataset: Dataset, limit: int, cache: Path | None, tell: Callable[[str], object]
+    reporter: Reporter, dataset: Dataset, limit: int, cache: Path | None, tell: Callable[[str], None]
 ) -> Iterator[tuple[str, StudyCrops | EncodedStudy]]:
     """Each study's id, and what the model reads of it."""
     if cache is None:
