@@ -7,7 +7,7 @@ TotalSegmentator's task ``total``. Segments of a DICOM segmentation are known by
 called.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -186,7 +186,12 @@ def _list_folder(folder: Path, warnings: list[str]) -> Iterator[_MaskFile]:
     unknown = [path.name for path, structure in structures.items() if structure is None]
     if unknown:
         warnings.append(f"{folder.name}: not used, since no region is called so: {_sum_up(unknown)}")
-    yield from (_MaskFile(path, structure) for path, structure in structures.items() if structure and structure.bits)
+    used = {path: structure for path, structure in structures.items() if structure and structure.bits}
+    files = Counter(structure.region for structure in used.values())
+    for path, structure in used.items():
+        if structure.region and files[structure.region] == 1 and find_region(stem(path)) is None:
+            warnings.append(f"{structure.region}: {path.name} is the only part of it that is given; it has others")
+    yield from (_MaskFile(path, structure) for path, structure in used.items())
 
 
 def _read(file: _MaskFile, series: DicomSeries | None) -> _Content:

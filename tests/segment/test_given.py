@@ -96,7 +96,10 @@ def test_structures_of_one_region_are_united(tmp_path: Path) -> None:
     assert given.masks.present == ("abdomen", "bone")
     np.testing.assert_array_equal(given.masks.mask("abdomen"), (A | B) > 0)
     assert given.masks.sources == {"abdomen": "liver.nii.gz and 1 more", "bone": "rib_left_7.nii.gz"}
-    assert given.warnings == (f"{tmp_path.name}: not used, since no region is called so: tumour.nii.gz",)
+    assert given.warnings == (
+        f"{tmp_path.name}: not used, since no region is called so: tumour.nii.gz",
+        "bone: rib_left_7.nii.gz is the only part of it that is given; it has others",
+    )
 
 
 @pytest.mark.parametrize("region", ["heart", "Trachea", "pleural"])
