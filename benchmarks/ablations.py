@@ -1,17 +1,19 @@
 """What each part of the method carries: a table and a picture from the ablation runs' own files.
 
+    RUN="reg2rg train --config phantom-report --steps 800 --writing.regions_per_prompt null --writing.sampling null"
     for INPUTS in none global texture geometry texture+geometry all; do
-        reg2rg train --config phantom-report --steps 1500 --inputs $INPUTS --out runs/ablations/$INPUTS
+        $RUN --inputs $INPUTS --out runs/ablations/$INPUTS
     done
-    reg2rg train --config phantom-report --steps 1500 --shuffle_regions false --out runs/ablations/fixed
+    $RUN --shuffle_regions false --out runs/ablations/fixed
     for SEED in 1 2; do for INPUTS in global all; do
-        reg2rg train --config phantom-report --steps 1500 --inputs $INPUTS --seed $SEED \\
-            --out runs/ablations/$INPUTS-$SEED
+        $RUN --inputs $INPUTS --seed $SEED --out runs/ablations/$INPUTS-$SEED
     done; done
-    python benchmarks/phantom_model.py --data data --model runs/ablations/all/model --swap-masks \
-        --json runs/ablations/swapped.json
+    SCORE="python benchmarks/phantom_model.py --data data --cache cache --count 320 --model runs/ablations/all/model"
+    $SCORE --swap-masks --json runs/ablations/swapped.json
+    $SCORE --regions-per-prompt 1 --json runs/ablations/alone.json
     python benchmarks/ablations.py runs/ablations --markdown docs/ABLATIONS.md --picture docs/pictures/ablations.png
 
+All regions of a study stand in one prompt and the likeliest words are written, as published, but for the last row.
 Every run is a language model of its own. Runs that differ only in their seed are one row: the mean of the seeds, the
 lowest and highest of them where there are several, and the 95 % interval over resampled phantoms (mean of the limits).
 """
@@ -27,16 +29,17 @@ import numpy as np
 import yaml
 
 # In the order of the table: what is shown, as TrainConfig.inputs names it, and whether regions come in random order.
-SWAPPED = ("swapped", True)
+SCORED_AGAIN = ("swapped", "alone")  # JSON files beside the runs: scores of the model of one of them
 ROWS: dict[tuple[str, bool], str] = {
     ("none", True): "nothing (control)",
     ("global", True): "global only",
     ("texture", True): "texture only",
     ("geometry", True): "geometry only",
     ("texture+geometry", True): "texture + geometry",
-    SWAPPED: "all, masks swapped between studies (control)",
+    ("swapped", True): "all, masks swapped between studies (control)",
     ("all", False): "texture + geometry + global, regions in fixed order",
     ("all", True): "all: texture + geometry + global, random order (RRA)",
+    ("alone", True): "the same, one region per prompt",
 }
 # Columns of F1: title, and where validation.json holds it.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -92,9 +95,10 @@ def read_runs(folder: Path) -> dict[tuple[str, bool], list[dict[str, Any]]]:
         scores = json.loads(file.read_text())
         key = (settings["inputs"], settings["shuffle_regions"])
         runs.setdefault(key, []).append({"settings": settings, "scores": scores})
-    swapped = folder / "swapped.json"
-    if swapped.is_file():
-        runs[SWAPPED] = [{"scores": json.loads(swapped.read_text())}]
+    for name in SCORED_AGAIN:
+        file = folder / f"{name}.json"
+        if file.is_file():
+            runs[name, True] = [{"scores": json.loads(file.read_text())}]
     return {key: runs[key] for key in ROWS if key in runs}
 
 
@@ -120,8 +124,9 @@ def markdown(runs: dict[tuple[str, bool], list[dict[str, Any]]]) -> str:
         "What each part of the method carries **on phantoms**. Each row is a language model of its own on the same",
         f"frozen encoders: {settings['steps']} steps of {settings['batch_size']} phantoms; F1 of generated reports",
         f"against what was drawn, on {studies} held-out phantoms, with 95 % intervals over resampled phantoms (and the",
-        "lowest and highest of several seeds). Made by `python benchmarks/ablations.py`, whose first lines say how to",
-        "repeat the runs.",
+        "lowest and highest of several seeds). All regions of a study stand in one prompt, and the likeliest words are",
+        "written, as published, but for the last row. Made by `python benchmarks/ablations.py`, whose first lines say",
+        "how to repeat the runs.",
         "",
         "![F1 by what the model is shown](pictures/ablations.png)",
         "",
