@@ -41,7 +41,7 @@ def main() -> None:
     args = parser.parse_args()
 
     plain = Reporter.load(args.model, args.device)
-    settings = GenerationSettings(sample=False, median_numbers=False, regions_per_prompt=args.regions_per_prompt)
+    settings = GenerationSettings(sample=False, median_quantities=False, regions_per_prompt=args.regions_per_prompt)
     crops = [plain.processor.crop(make_phantom(seed).study) for seed in range(9000, 9000 + args.count)]
     ways: dict[str, Callable[[], list[str]]] = {}
     if args.writing:

@@ -1,6 +1,8 @@
 """Do sentences hang on their lesions? Takes each lesion out of held-out phantoms and reports them again.
 
 python benchmarks/grounding.py --model phantom --seed 9000 --count 100 [--json FILE] [--markdown docs/GROUNDING.md]
+
+The model writes in its own way; `--regions-per-prompt 10` asks for all regions in one prompt, as published.
 """
 
 import argparse
@@ -11,7 +13,7 @@ from typing import Any
 from scipy.stats import binomtest
 from tqdm import tqdm
 
-from reg2rg.generate import Reporter
+from reg2rg.generate import GenerationSettings, Reporter
 from reg2rg.grounding import measure_grounding
 
 
@@ -20,20 +22,31 @@ def main() -> None:
     parser.add_argument("--model", default="phantom")
     parser.add_argument("--seed", type=int, default=9000, help="of the first phantom; the others follow")
     parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--regions-per-prompt", type=int)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     args = parser.parse_args()
 
     reporter = Reporter.load(args.model)
     with tqdm(total=args.count, unit="phantom", disable=None) as bar:
-        counts = measure_grounding(reporter, range(args.seed, args.seed + args.count), lambda *_: bar.update())
+        settings = GenerationSettings(regions_per_prompt=args.regions_per_prompt)
+        seeds = range(args.seed, args.seed + args.count)
+        counts = measure_grounding(reporter, seeds, lambda *_: bar.update(), settings)
     rates = counts.to_json()
     table = markdown(rates)
     if args.json:
         args.json.write_text(json.dumps(rates, indent=1))
     if args.markdown:
-        seeds = f"{args.seed} to {args.seed + args.count - 1}"
-        args.markdown.write_text(PAGE.format(seeds=seeds, sha256=reporter.source.sha256[:12], table=table))
+        writing = settings.applied_to(reporter.model.config.writing)
+        way = {
+            "seeds": f"{seeds[0]} to {seeds[-1]}",
+            "sha256": reporter.source.sha256[:12],
+            "regions": writing.regions_per_prompt or "all",
+            "words": f"drawn at a temperature of {writing.sampling.temperature:g}"
+            if writing.sampling
+            else "the likeliest",
+        }
+        args.markdown.write_text(PAGE.format(**way, table=table))
     print(table)
 
 
@@ -44,12 +57,13 @@ that it looked at it. In **phantoms** a lesion can be taken out of the CT while 
 (`make_phantom(seed, without=...)`): then what was stated of it should vanish, and what is stated of other regions
 should stay.
 
-Phantoms of the seeds {seeds}, never used in training; the shipped model (weights {sha256}...), greedily. Of the
-findings that were drawn and are stated: how many are no longer stated without their lesion (*vanished*), and in how
-many pairs with a lesion of another region, taken out instead, they are *lost*, or *changed*: another side, lobe,
-detail, amount or class of size; both together are *disturbed*. Wordings may change. Where only a number is another one
-within its class (12 mm, 13 mm) or of percent, they are *renumbered*, which is not counted as disturbed. With 95 %
-intervals (Wilson). Made by `python benchmarks/grounding.py --markdown docs/GROUNDING.md`.
+Phantoms of the seeds {seeds}, never used in training; the shipped model (weights {sha256}...), regions per
+prompt: {regions}, words {words}. Of the findings that were drawn and are stated: how many are no longer stated
+without their lesion (*vanished*), and in how many pairs with a lesion of another region, taken out instead, they are
+*lost*, or *changed*: another side, lobe, detail, amount or class of size; both together are *disturbed*. Wordings may
+change. Where only a number is another one within its class (12 mm, 13 mm) or of percent, they are *renumbered*, which
+is not counted as disturbed. With 95 % intervals (Wilson). Made by
+`python benchmarks/grounding.py --markdown docs/GROUNDING.md`.
 
 {table}"""
 

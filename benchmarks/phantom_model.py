@@ -6,7 +6,7 @@
 and by abnormality with 95 % intervals, sides, sizes, distinct texts. `--json FILE` keeps all figures. `--orders 20`
 measures naming in as many random orders of the prompt, too; `--swap-masks` shows each study the next one's masks.
 Each model writes in its own way (`WritingConfig`), unless `--regions-per-prompt`, `--sample`, `--temperature`,
-`--top-p` or `--median-numbers` says otherwise, as `reg2rg generate` takes them.
+`--top-p` or `--median-quantities` says otherwise, as `reg2rg generate` takes them.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--sample", action=argparse.BooleanOptionalAction)
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--top-p", type=float)
-    parser.add_argument("--median-numbers", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--median-quantities", action=argparse.BooleanOptionalAction)
     parser.add_argument("--cache", type=Path, help="folder for crops and tokens, where models share their encoders")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -47,7 +47,7 @@ def main() -> None:
         temperature=args.temperature,
         top_p=args.top_p,
         regions_per_prompt=args.regions_per_prompt,
-        median_numbers=args.median_numbers,
+        median_quantities=args.median_quantities,
     )
     started = time.perf_counter()
     report = partial(report_valid, data=args.data, settings=settings, cache=args.cache)

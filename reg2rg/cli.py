@@ -247,9 +247,9 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-p", type=float, help=f"draw among the likeliest words of this share {own}")
     parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: %(default)s)")
     parser.add_argument(
-        "--median-numbers",
+        "--median-quantities",
         action=argparse.BooleanOptionalAction,
-        help=f"write the median of the numbers that the model believes in, not the likeliest {own}",
+        help=f"write the median of the sizes and degrees that the model believes in, not the likeliest word {own}",
     )
 
 
@@ -263,7 +263,7 @@ def _generation(args: argparse.Namespace) -> "GenerationSettings":
         top_p=args.top_p,
         seed=args.seed,
         regions_per_prompt=args.regions_per_prompt,
-        median_numbers=args.median_numbers,
+        median_quantities=args.median_quantities,
     )
 
 

@@ -59,7 +59,7 @@ class GenerationSettings:
         sample: draw words by their probability instead of taking the likeliest.
         temperature, top_p: of the drawing, see `reg2rg.model.config.Sampling`.
         seed: of the drawing; what is drawn for a study depends on its id and this alone.
-        regions_per_prompt, median_numbers: see `reg2rg.model.config.WritingConfig`.
+        regions_per_prompt, median_quantities: see `reg2rg.model.config.WritingConfig`.
 
     What is None is as the model's configuration has it (`WritingConfig`).
     """
@@ -70,7 +70,7 @@ class GenerationSettings:
     top_p: float | None = None
     seed: int = 0
     regions_per_prompt: int | None = None
-    median_numbers: bool | None = None
+    median_quantities: bool | None = None
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -87,11 +87,11 @@ class GenerationSettings:
                 temperature=sampling.temperature if temperature is None else temperature,
                 top_p=sampling.top_p if top_p is None else top_p,
             )
-        regions, median = self.regions_per_prompt, self.median_numbers
+        regions, median = self.regions_per_prompt, self.median_quantities
         return WritingConfig(
             usual.regions_per_prompt if regions is None else regions,
             sampling,
-            usual.median_numbers if median is None else median,
+            usual.median_quantities if median is None else median,
         )
 
     def to_json(self, usual: WritingConfig) -> dict[str, Any]:
@@ -287,7 +287,7 @@ class Reporter:
             max_new_tokens=settings.max_new_tokens,
             rows=rows * -(-most_regions // per_prompt),
             sampling=writing.sampling,
-            numbers=self.processor.numbers if writing.median_numbers else None,
+            quantities=self.processor.quantities if writing.median_quantities else None,
         ):
             answers, part = asked[number]
             answers.by_part[part] = (self.processor.decode(ids), ids[-1:] == [eos_id])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reg2rg.generate import Reporter
+from reg2rg.generate import GenerationSettings, Reporter
 from reg2rg.phantom.finding import KINDS, Finding, size_class
 from reg2rg.phantom.report import read_findings
 from reg2rg.phantom.world import make_phantom
@@ -61,14 +61,19 @@ class GroundingCounts:
 
 
 def measure_grounding(
-    reporter: Reporter, seeds: Sequence[int], progress: Callable[[int, int], None] | None = None
+    reporter: Reporter,
+    seeds: Sequence[int],
+    progress: Callable[[int, int], None] | None = None,
+    settings: GenerationSettings | None = None,
 ) -> GroundingCounts:
     """Reports each phantom whole, then without each of its abnormalities in turn.
 
     Args:
-        reporter: the model; prompts are in the order of the ten regions, decoding is greedy.
+        reporter: the model; prompts are in the order of the ten regions.
         seeds: of small phantoms (`make_phantom`), none of them used in training.
         progress: called with (phantoms done, all).
+        settings: how text is generated; None for the model's own way. Where words are drawn, they are drawn with the
+            same seeds for a phantom with and without a lesion.
     """
     counts = GroundingCounts()
     for done, seed in enumerate(seeds, start=1):
@@ -78,7 +83,7 @@ def measure_grounding(
         reports = [
             report
             for start in range(0, len(variants), _BATCH)
-            for report in reporter.report([variant.study for variant in variants[start : start + _BATCH]])
+            for report in reporter.report([variant.study for variant in variants[start : start + _BATCH]], settings)
         ]
         compare_reports(
             stated_by_kind(reports[0]), dict(zip(drawn, map(stated_by_kind, reports[1:]), strict=True)), counts

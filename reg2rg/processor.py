@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reg2rg.model.config import Reg2RGConfig, load_config
-from reg2rg.model.numbers import WholeNumbers
+from reg2rg.model.quantities import Quantities
 from reg2rg.preprocess import STEPS, StudyCrops, crop_study, to_spacing
 from reg2rg.prompt import build_prompt, build_target
 from reg2rg.vocabulary import (
@@ -20,8 +20,8 @@ from reg2rg.vocabulary import (
     encode_example,
     encode_text,
     load_tokenizer,
+    scales,
     token_spans,
-    whole_numbers,
 )
 from reg2rg.volume import Study
 
@@ -77,10 +77,9 @@ class Processor:
         return int(self.tokenizer.eos_token_id)
 
     @cached_property
-    def numbers(self) -> WholeNumbers | None:
-        """How whole numbers are chosen; None where they are spelled digit by digit."""
-        ids = whole_numbers(self.tokenizer)
-        return WholeNumbers(ids) if ids else None
+    def quantities(self) -> Quantities:
+        """How words that say how much are chosen, where a median is asked for."""
+        return Quantities(scales(self.tokenizer))
 
     def crop(self, study: Study) -> StudyCrops:
         """The study's crops as the model reads them; regions in the order of the ten."""

@@ -149,16 +149,30 @@ def add_special_tokens(tokenizer: PreTrainedTokenizerBase, tokens: SpecialTokens
     tokenizer.add_tokens(added, special_tokens=True)
 
 
-def whole_numbers(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The ids of the tokens that are whole numbers, smallest first; none where numbers are spelled digit by digit.
+Scale = Sequence[Sequence[int]]
+"""Ids of tokens that say how much, from the least on; those of one step say the same."""
 
-    >>> whole_numbers(train_word_tokenizer(["12 mm"] * 2, size=300))[-2:]
-    [61, 260]
+_DEGREES = (("minimal", "slight", "mild", "small"), ("moderate", "medium"), ("severe", "marked", "extensive", "large"))
+
+
+def scales(tokenizer: PreTrainedTokenizerBase) -> list[Scale]:
+    """The whole numbers of a vocabulary, unless it spells them digit by digit, and its words of degree.
+
+    >>> tokenizer = train_word_tokenizer(["Mild, moderately, 12 mm"] * 2, size=320)
+    >>> numbers, degrees = scales(tokenizer)
+    >>> tokenizer.convert_ids_to_tokens([numbers[-1][0], *degrees[0], *degrees[1]])
+    ['12', 'Mild', 'Ġmoderately']
     """
-    values = {id: int(token) for token, id in tokenizer.get_vocab().items() if token.isascii() and token.isdigit()}
-    if max(values.values(), default=0) < 10:
-        return []
-    return sorted(values, key=values.__getitem__)
+    words: dict[str, list[int]] = {}
+    for token, id in sorted(tokenizer.get_vocab().items()):
+        word = token.lstrip("Ġ▁").lower()
+        words.setdefault(word if word.isdigit() else word.removesuffix("ly"), []).append(id)
+    numbers = sorted(int(word) for word in words if word.isascii() and word.isdigit() and str(int(word)) == word)
+    degrees = [[id for word in step for id in words.get(word, ())] for step in _DEGREES]
+    return [
+        *([[words[str(number)] for number in numbers]] if max(numbers, default=0) > 9 else []),
+        *([degrees] if any(degrees) else []),
+    ]
 
 
 def train_word_tokenizer(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:

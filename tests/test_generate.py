@@ -149,7 +149,7 @@ def test_only_the_last_prompt_asks_for_the_other_report(scripted: Reporter, phan
 
 
 def test_what_is_not_asked_is_as_the_model_has_it() -> None:
-    usual = WritingConfig(1, Sampling(0.5, 0.9), median_numbers=True)
+    usual = WritingConfig(1, Sampling(0.5, 0.9), median_quantities=True)
     assert GenerationSettings().applied_to(usual) == usual
     assert GenerationSettings(temperature=0.7).applied_to(usual).sampling == Sampling(0.7, 0.9)
     assert GenerationSettings(sample=False, regions_per_prompt=10).applied_to(usual) == WritingConfig(10, None, True)

@@ -19,9 +19,9 @@ from reg2rg.vocabulary import (
     encode_text,
     label_example,
     load_tokenizer,
+    scales,
     token_spans,
     train_word_tokenizer,
-    whole_numbers,
 )
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/golden_prompt.json").read_text())
@@ -166,16 +166,25 @@ def test_trained_tokenizer_is_reproducible_and_keeps_its_size(word_tokenizer):
     assert word_tokenizer.convert_ids_to_tokens([0, 1, 2, 3]) == ["<unk>", "<s>", "</s>", "<pad>"]
 
 
-def test_whole_numbers_are_words_in_their_order(word_tokenizer):
+def test_whole_numbers_are_words_in_their_order():
     texts = [f"A nodule of {number} mm." for number in (7, 12, 12, 30, 30, 120, 120)]
     tokenizer = train_word_tokenizer(texts, size=400)
-    numbers = [int(token) for token in tokenizer.convert_ids_to_tokens(whole_numbers(tokenizer))]
-    assert numbers == [*range(10), 12, 30, 120]
+    (numbers,) = scales(tokenizer)
+    assert tokenizer.convert_ids_to_tokens([id for step in numbers for id in step]) == [
+        *map(str, range(10)), "12", "30", "120",
+    ]  # fmt: skip
     assert tokenizer.tokenize("12 mm, 120 mm, 99 mm")[::4] == ["12", "120", "9"]
 
 
-def test_a_vocabulary_of_digits_has_no_whole_numbers():
-    assert whole_numbers(train_word_tokenizer(["Clear.", "Large."], size=300)) == []
+def test_degrees_are_one_scale_with_synonyms_and_adverbs():
+    tokenizer = train_word_tokenizer(["Severe, markedly, mild, moderate, mildly, x1"] * 2, size=400)
+    (degrees,) = scales(tokenizer)  # numbers are digits there
+    steps = [sorted(tokenizer.convert_ids_to_tokens(list(step))) for step in degrees]
+    assert steps == [["Ġmild", "Ġmildly"], ["Ġmoderate"], ["Severe", "Ġmarkedly"]]
+
+
+def test_a_vocabulary_without_either_has_no_scale():
+    assert scales(train_word_tokenizer(["Clear.", "Normal."], size=300)) == []
 
 
 @given(text=st.text(max_size=60) | st.sampled_from(SENTENCES))

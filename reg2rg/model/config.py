@@ -182,13 +182,13 @@ class WritingConfig:
         regions_per_prompt: regions that one prompt asks for; None for all of a study's regions in one. With 1, the
             text of a region hangs on nothing but that region and the whole image.
         sampling: how words are drawn; None for the likeliest.
-        median_numbers: write the median of the numbers that the model believes in, not one of them; only where whole
-            numbers are words of its vocabulary.
+        median_quantities: write the median of the numbers and degrees that the model believes in, not the likeliest
+            word (`reg2rg.model.quantities`); of numbers only where whole ones are words of the vocabulary.
     """
 
     regions_per_prompt: int | None = None
     sampling: Sampling | None = None
-    median_numbers: bool = False
+    median_quantities: bool = False
 
     def __post_init__(self) -> None:
         if self.regions_per_prompt is not None and self.regions_per_prompt < 1:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reg2rg.model.config import Sampling
-from reg2rg.model.numbers import WholeNumbers
+from reg2rg.model.quantities import Quantities
 from reg2rg.model.sampling import TokenSampler
 
 _ENDED_SHARE = 1 / 8
@@ -51,7 +51,7 @@ def write_on(
     eos_id: int,
     max_new_tokens: int,
     sampling: Sampling | None = None,
-    numbers: WholeNumbers | None = None,
+    quantities: Quantities | None = None,
 ) -> Iterator[Written]:
     """Writes on from each prompt; what is written of one hangs on no other, but for rounding.
 
@@ -62,12 +62,12 @@ def write_on(
         eos_id: the token that ends a text.
         max_new_tokens: where to stop a text that does not end.
         sampling: how tokens are drawn; None for the likeliest.
-        numbers: how those that are whole numbers are chosen; None for like all others.
+        quantities: how words that say how much are chosen; None for like all others.
 
     Yields:
         each text as soon as it ends, so that short ones come before long ones.
     """
-    batch = _Batch(language, TokenSampler(sampling) if sampling else None, numbers)
+    batch = _Batch(language, TokenSampler(sampling) if sampling else None, quantities)
     waiting = enumerate(prompts)
     while True:
         ended = [row for row in batch.rows if row.is_ended]
@@ -104,11 +104,11 @@ class _Row:
 class _Batch:
     """Rows that are written together, all of them up to the same column of the cache."""
 
-    def __init__(self, language: Any, sampler: TokenSampler | None, numbers: WholeNumbers | None) -> None:
+    def __init__(self, language: Any, sampler: TokenSampler | None, quantities: Quantities | None) -> None:
         from reg2rg.model import kv_cache  # transformers, which takes seconds to import
 
         self.rows: list[_Row] = []
-        self._language, self._sampler, self._numbers = language, sampler, numbers
+        self._language, self._sampler, self._quantities = language, sampler, quantities
         self._kv_cache = kv_cache
         self._cache = kv_cache.fresh_cache()
 
@@ -163,8 +163,6 @@ class _Batch:
                 row.ids.append(token)
 
     def _choose(self, scores: Float[Tensor, "row vocabulary"], rows: Sequence[_Row]) -> list[int]:
-        noisy = self._sampler(scores, [row.generator for row in rows]) if self._sampler else scores
-        chosen: Int[Tensor, " row"] = noisy.argmax(dim=-1)
-        if self._numbers:
-            chosen = self._numbers(scores, chosen)
+        drawn = self._sampler(scores, [row.generator for row in rows]) if self._sampler else scores
+        chosen: Int[Tensor, " row"] = self._quantities(scores, drawn) if self._quantities else drawn.argmax(dim=-1)
         return chosen.tolist()

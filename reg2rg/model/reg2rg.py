@@ -20,8 +20,8 @@ from reg2rg.model.config import Reg2RGConfig, Sampling
 from reg2rg.model.decode import Prompt, Written, write_on
 from reg2rg.model.folder import check_names, check_shapes, read_model, write_model
 from reg2rg.model.mask_encoder import MaskEncoder
-from reg2rg.model.numbers import WholeNumbers
 from reg2rg.model.perceiver import Perceiver
+from reg2rg.model.quantities import Quantities
 from reg2rg.model.splice import splice
 from reg2rg.model.vit3d import ViT3D
 from reg2rg.vocabulary import IGNORED_LABEL
@@ -245,7 +245,7 @@ class Reg2RG(nn.Module):
         max_new_tokens: int = 500,
         rows: int = 1,
         sampling: Sampling | None = None,
-        numbers: WholeNumbers | None = None,
+        quantities: Quantities | None = None,
     ) -> Iterator[Written]:
         """Writes on from each prompt, greedily unless asked to sample; see `reg2rg.model.decode.write_on`."""
         return write_on(
@@ -255,7 +255,7 @@ class Reg2RG(nn.Module):
             eos_id=eos_id,
             max_new_tokens=max_new_tokens,
             sampling=sampling,
-            numbers=numbers,
+            quantities=quantities,
         )
 
     def save_pretrained(self, folder: Path | str) -> None:

@@ -10,7 +10,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 from reg2rg.model.config import Sampling
 from reg2rg.model.decode import Prompt, write_on
 from reg2rg.model.kv_cache import fresh_cache, joined_cache
-from reg2rg.model.numbers import WholeNumbers
+from reg2rg.model.quantities import Quantities
 
 EOS = 3
 LENGTHS = (9, 4, 30, 7, 12, 2, 21)
@@ -95,14 +95,14 @@ def test_ended_rows_wait_for_company_and_change_nothing(language: Any) -> None:
     assert written == {place: by_hugging_face(language, prompt, 15) for place, prompt in enumerate(many)}
 
 
-def test_numbers_are_chosen_by_their_median(language: Any, prompts: list[Prompt]) -> None:
+def test_quantities_are_chosen_by_their_median(language: Any, prompts: list[Prompt]) -> None:
     settings: dict[str, Any] = {"rows": 3, "eos_id": EOS, "max_new_tokens": 12}
-    every = WholeNumbers(range(24))  # all tokens are numbers: each is the middle of its distribution
-    for place, ids in write_on(language, prompts, **settings, numbers=every):
+    every = Quantities([[[id] for id in range(24)]])  # each token is the middle of what is believed
+    for place, ids in write_on(language, prompts, **settings, quantities=every):
         scores = language(inputs_embeds=prompts[place].embeddings[None]).logits[0, -1]
         assert ids[0] == int((scores.softmax(dim=-1).cumsum(dim=-1) < 0.5).sum())
     plain = list(write_on(language, prompts, **settings))
-    assert plain == list(write_on(language, prompts, **settings, numbers=WholeNumbers([EOS])))
+    assert plain == list(write_on(language, prompts, **settings, quantities=Quantities([[[EOS]]])))
 
 
 def test_no_prompts(language: Any) -> None:

@@ -231,8 +231,12 @@ def test_shipped_configurations_are_read(tmp_path: Path) -> None:
 
 
 def test_how_the_model_will_write_is_a_setting(world: Path, encoders: Path) -> None:
-    writing = WritingConfig(regions_per_prompt=1, sampling=Sampling(temperature=0.5), median_numbers=True)
+    writing = WritingConfig(regions_per_prompt=1, sampling=Sampling(temperature=0.5), median_quantities=True)
     train(replace(config(world, "report", "writing"), encoders=str(encoders), steps=1, writing=writing))
     assert load_config(world / "writing" / "model" / "config.json").writing == writing
-    options = ["--writing.regions_per_prompt=1", "--writing.sampling.temperature=0.5", "--writing.median_numbers=true"]
+    options = [
+        "--writing.regions_per_prompt=1",
+        "--writing.sampling.temperature=0.5",
+        "--writing.median_quantities=true",
+    ]
     assert parse_config(["--config", "phantom-vision", *options]).writing == writing
