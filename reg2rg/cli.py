@@ -231,25 +231,25 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
         help="encode in bfloat16: faster for large models where the device has units for it, other texts now and then",
     )
     parser.add_argument("--max-new-tokens", type=int, default=1000, help="longest report (default: %(default)s tokens)")
-    own = "(default: the model's own way)"
+    own = "(default: as the model's config.json says, or as published)"
     parser.add_argument(
         "--regions-per-prompt",
         type=int,
         metavar="N",
-        help=f"regions asked for together; with 1 no region's text hangs on another region, 10 is as published {own}",
+        help=f"regions asked for together: with 1, no region's text depends on another one; 10 is as published {own}",
     )
     parser.add_argument(
         "--sample",
         action=argparse.BooleanOptionalAction,
-        help=f"draw words, seeded, instead of taking the likeliest {own}",
+        help=f"sample words, seeded, or take the likeliest {own}",
     )
-    parser.add_argument("--temperature", type=float, help=f"of the drawing: below 1 fewer unlikely words {own}")
-    parser.add_argument("--top-p", type=float, help=f"draw among the likeliest words of this share {own}")
-    parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: %(default)s)")
+    parser.add_argument("--temperature", type=float, help=f"of sampling: the lower, the likelier the words {own}")
+    parser.add_argument("--top-p", type=float, help=f"sample among the likeliest words of this share {own}")
+    parser.add_argument("--seed", type=int, default=0, help="of sampling (default: %(default)s)")
     parser.add_argument(
         "--median-quantities",
         action=argparse.BooleanOptionalAction,
-        help=f"write the median of the sizes and degrees that the model believes in, not the likeliest word {own}",
+        help=f"write the median of the sizes and degrees that the model believes in, or the likeliest word {own}",
     )
 
 

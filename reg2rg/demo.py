@@ -69,7 +69,8 @@ def run_demo(out: Path, seed: int, model: str, device: str = "auto", force: bool
         results = make_results(folder / "phantom" / "ct.nii.gz", options)
         # The folder is renamed into place at the end: say the place, not the staging.
         place = str(out / "phantom" / "ct.nii.gz")
-        run = {**results.run, "command": "demo", "settings": {"seed": seed, "model": model, "device": device}}
+        masks = [str(out / "phantom" / "masks")]
+        run = {**results.run, "command": "demo", "settings": {**results.run["settings"], "masks": masks, "seed": seed}}
         run["input"] = {**run["input"], "source": place}
         results = replace(results, report=replace(results.report, source=place), run=run)
         write_results(folder, results)

@@ -75,24 +75,36 @@ class GenerationSettings:
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise InputError(f"max_new_tokens: expected at least 1, got {self.max_new_tokens}")
-        self.applied_to(WritingConfig(sampling=Sampling()))  # which refuses what cannot be
+        WritingConfig(self.regions_per_prompt, self._drawn(Sampling()))  # which refuse what cannot be
+        if self.sample is False:
+            self._check_nothing_of_drawing()
 
     def applied_to(self, usual: WritingConfig) -> WritingConfig:
-        """How a model writes whose usual way this is."""
-        sampling = usual.sampling if self.sample is None else (usual.sampling or Sampling()) if self.sample else None
-        if sampling:
-            temperature, top_p = self.temperature, self.top_p
-            sampling = replace(
-                sampling,
-                temperature=sampling.temperature if temperature is None else temperature,
-                top_p=sampling.top_p if top_p is None else top_p,
-            )
+        """How a model writes whose usual way this is.
+
+        Raises:
+            InputError: if it takes the likeliest words, and settings of drawing are given.
+        """
+        is_drawn = usual.sampling is not None if self.sample is None else self.sample
+        if not is_drawn:
+            self._check_nothing_of_drawing()
         regions, median = self.regions_per_prompt, self.median_quantities
         return WritingConfig(
             usual.regions_per_prompt if regions is None else regions,
-            sampling,
+            self._drawn(usual.sampling or Sampling()) if is_drawn else None,
             usual.median_quantities if median is None else median,
         )
+
+    def _drawn(self, usual: Sampling) -> Sampling:
+        return replace(
+            usual,
+            temperature=usual.temperature if self.temperature is None else self.temperature,
+            top_p=usual.top_p if self.top_p is None else self.top_p,
+        )
+
+    def _check_nothing_of_drawing(self) -> None:
+        if self.temperature is not None or self.top_p is not None:
+            raise InputError("temperature, top_p: expected words to be drawn; add --sample, or leave them out")
 
     def to_json(self, usual: WritingConfig) -> dict[str, Any]:
         """What is used in the end, for records of runs."""
@@ -106,11 +118,13 @@ class WrittenReport(NamedTuple):
         place: which of the studies, counted from 0.
         text: all of it, with its markers.
         is_complete: it came to its end, and was not cut at the longest length.
+        beyond: what was written of regions that a prompt for some of them did not have; not in the text.
     """
 
     place: int
     text: str
     is_complete: bool
+    beyond: str = ""
 
 
 @dataclass
@@ -118,15 +132,17 @@ class _Answers:
     """What a model writes of one study: by the slots that a prompt asked for, a text and whether it came to its end."""
 
     place: int
-    num_regions: int
     parts: int
     by_part: dict[tuple[int, ...], tuple[str, bool]] = field(default_factory=dict)
 
     def together(self) -> WrittenReport:
         ordered = sorted(self.by_part.items())
         texts = [(part, text) for part, (text, _) in ordered]
-        text = texts[0][1] if len(texts) == 1 else join_answers(texts, self.num_regions)
-        return WrittenReport(self.place, text, all(is_complete for _, (_, is_complete) in ordered))
+        is_complete = all(is_complete for _, (_, is_complete) in ordered)
+        if len(texts) == 1:
+            return WrittenReport(self.place, texts[0][1], is_complete)
+        text, beyond = join_answers(texts)
+        return WrittenReport(self.place, text, is_complete, beyond)
 
 
 class _Asked(NamedTuple):
@@ -242,8 +258,8 @@ class Reporter:
             written = sorted(self.write(named, settings, with_other, rows or len(studies)))
         share = {stage: spent / len(studies) for stage, spent in seconds.items()}
         return [
-            self._assemble(study, crop, text, [] if whole else [_CUT.format(settings.max_new_tokens)], share)
-            for study, crop, (_, text, whole) in zip(studies, crops, written, strict=True)
+            self._assemble(study, crop, own, list(_remarks(own, settings)), share)
+            for study, crop, own in zip(studies, crops, written, strict=True)
         ]
 
     def write(
@@ -271,7 +287,7 @@ class Reporter:
             for place, (key, study) in enumerate(studies):
                 slots = list(range(len(study.regions)))
                 parts = [tuple(slots[start : start + per_prompt]) for start in slots[::per_prompt]]
-                features, answers = self._features(study), _Answers(place, len(slots), len(parts))
+                features, answers = self._features(study), _Answers(place, len(parts))
                 for part in parts:
                     asked.append(_Asked(answers, part))
                     of_part = "" if part == tuple(slots) else f" {study.regions[part[0]]}"
@@ -318,9 +334,9 @@ class Reporter:
         return crop_tensor(crops, self.device)
 
     def _assemble(
-        self, study: Study, crops: StudyCrops, text: str, warnings: list[str], seconds: dict[str, float]
+        self, study: Study, crops: StudyCrops, written: WrittenReport, warnings: list[str], seconds: dict[str, float]
     ) -> Report:
-        parsed = parse_report(text)
+        parsed = parse_report(written.text)
         regions = tuple(self._region_report(study, slot, name, parsed) for slot, name in enumerate(crops.regions))
         grid = study.native_grid
         return Report(
@@ -332,7 +348,7 @@ class Reporter:
             model=self.source,
             regions=regions,
             other=parsed.other,
-            generated=text,
+            generated=written.text,
             warnings=(*study.warnings, *crops.warnings, *warnings, *_departures(parsed, len(regions))),
             seconds=seconds,
         )
@@ -360,7 +376,16 @@ class Reporter:
         return tuple(name for name in stated if name in ABNORMALITY_NAMES)
 
 
-_CUT = "the text reached {} tokens and was cut; give a larger --max-new-tokens"
+def _remarks(written: WrittenReport, settings: GenerationSettings) -> Iterator[str]:
+    """What must be said of a text beside what it says."""
+    if not written.is_complete:
+        yield f"the text reached {settings.max_new_tokens} tokens and was cut; give a larger --max-new-tokens"
+    if written.beyond:
+        yield f"the model wrote about regions that it was not asked for; left out: {_shortened(written.beyond)!r}"
+
+
+def _shortened(text: str) -> str:
+    return shorten(text, 120, placeholder=" ...")
 
 
 def generate_dataset(
@@ -437,6 +462,7 @@ def generate_dataset(
         model=identity["model"],
         device=str(reporter.device),
         studies=count,
+        beyond={key: rows[key]["beyond"] for key in dataset.keys[:count] if rows[key].get("beyond")},
         failed={key: rows[key]["problem"] for key in dataset.keys[:count] if rows[key].get("problem")},
         inventory=dataset.inventory.to_json(),
         seconds=round(time.perf_counter() - started, 3),
@@ -478,7 +504,7 @@ def _departures(parsed: ParsedReport, num_regions: int) -> Iterator[str]:
     """What the model wrote that has no place in the report, and what it left unsaid."""
     seen: set[int] = set()
     for finding in parsed.findings:
-        text = shorten(finding.text, 120, placeholder=" ...")  # all of it is in the report's `generated`
+        text = _shortened(finding.text)  # all of it is in the report's `generated`
         if finding.index >= num_regions:
             yield f"the model wrote about region {finding.index}, which does not exist; left out: {text!r}"
         elif finding.index in seen:
@@ -521,6 +547,7 @@ def _report_rows(
             "Question": reporter.processor.prompt(len(asked), with_other),
             "GT_combined_report": build_target(asked, dataset.other_reference(index, with_mask)),
             "Pred_combined_report": written.text,
+            **({"beyond": written.beyond} if written.beyond else {}),
         }
     for index, problem in problems.items():
         yield {

@@ -159,26 +159,28 @@ def parse_report(text: str) -> ParsedReport:
     return ParsedReport(tuple(findings), other, (*problems, *_order_problems(findings)))
 
 
-def join_answers(answers: Sequence[tuple[Sequence[int], str]], num_regions: int) -> str:
+def join_answers(answers: Sequence[tuple[Sequence[int], str]]) -> tuple[str, str]:
     """One report of answers to several prompts, each of which asked for some of the regions.
 
     Args:
         answers: the regions that were asked for, by their number in the report, in the order of the prompt; and what
             was written of them, numbered as they stood there.
-        num_regions: of the report; what was written of regions that a prompt did not have gets numbers from here on.
 
-    >>> join_answers([([0], "The region 0 is lung: Clear. "), ([1], "The region 0 is heart: Large.")], num_regions=2)
-    'The region 0 is lung: Clear. The region 1 is heart: Large.'
+    Returns:
+        the report, and what was written beyond: of regions that a prompt did not have, which are not in the report.
+
+    >>> lung, heart = "The region 0 is lung: Clear. The region 1 is bone: No.", "The region 0 is heart: Large."
+    >>> join_answers([([0], lung), ([1], heart)])
+    ('The region 0 is lung: Clear. The region 1 is heart: Large.', 'The region 1 is bone: No.')
     """
-
-    def renumbered(regions: Sequence[int], text: str) -> str:
-        def number(found: re.Match[str]) -> str:
-            index = int(found["index"])
-            return f"The region {regions[index] if index < len(regions) else num_regions + index} is"
-
-        return _NUMBERED.sub(number, text.strip())
-
-    return " ".join(renumbered(regions, text) for regions, text in answers)
+    kept, beyond = [], []
+    for regions, answer in answers:
+        text = answer.strip()
+        headings = list(_NUMBERED.finditer(text))
+        end = next((found.start() for found in headings if int(found["index"]) >= len(regions)), len(text))
+        beyond.append(text[end:].strip())
+        kept.append(_NUMBERED.sub(lambda found: f"The region {regions[int(found['index'])]} is", text[:end]).strip())  # noqa: B023
+    return " ".join(filter(None, kept)), " ".join(filter(None, beyond))
 
 
 def strip_region_text(text: str) -> str:

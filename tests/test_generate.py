@@ -105,6 +105,20 @@ def test_one_region_per_prompt_is_the_same_report(scripted: Reporter, phantom_st
     assert all(region.agrees for region in report.regions)
 
 
+def test_what_is_written_beyond_a_prompt_is_left_out_and_said(
+    scripted: Reporter, phantom_study: Phantom, dataset_root: Path, tmp_path: Path
+) -> None:
+    scripted.model.texts = ("The region 0 is lung: Clear. The region 1 is heart: Large.",)
+    settings = GenerationSettings(regions_per_prompt=1)
+    report = scripted.report([phantom_study.study], settings)[0]
+    assert "Large" not in report.generated
+    assert any("not asked for; left out: 'The region 1 is heart: Large." in warning for warning in report.warnings)
+    dataset = open_dataset(dataset_root, "valid")
+    record = generate_dataset(dataset, scripted, tmp_path / "p.csv", settings, limit=1)
+    assert "Large" not in (tmp_path / "p.csv").read_text()
+    assert record["beyond"][dataset.keys[0]].startswith("The region 1 is heart: Large.")
+
+
 def test_a_prompt_shows_its_own_regions_alone(phantom_study: Phantom, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
 
@@ -132,7 +146,7 @@ def test_draws_of_a_region_hang_on_no_order(phantom_study: Phantom) -> None:
     settings = GenerationSettings(regions_per_prompt=1, sample=True, max_new_tokens=60)
     texts = []
     for regions in (crops.regions, crops.regions[::-1]):
-        ((_, text, _),) = reporter.write([("study", crops.ordered(regions))], settings)
+        ((_, text, *_),) = reporter.write([("study", crops.ordered(regions))], settings)
         found = [finding for finding in parse_report(text).findings if finding.index < len(regions)]
         texts.append({regions[finding.index]: finding.text for finding in found})
     assert texts[0] == texts[1] and len(texts[0]) == len(crops.regions)
@@ -154,7 +168,9 @@ def test_what_is_not_asked_is_as_the_model_has_it() -> None:
     assert GenerationSettings(temperature=0.7).applied_to(usual).sampling == Sampling(0.7, 0.9)
     assert GenerationSettings(sample=False, regions_per_prompt=10).applied_to(usual) == WritingConfig(10, None, True)
     assert GenerationSettings(sample=True).applied_to(WritingConfig()).sampling == Sampling()
-    assert GenerationSettings(temperature=0.7).applied_to(WritingConfig()).sampling is None
+    for given in ({"temperature": 0.7}, {"top_p": 0.9, "sample": False}):
+        with pytest.raises(InputError, match="drawn"):
+            GenerationSettings(**given).applied_to(WritingConfig(sampling=Sampling() if "sample" in given else None))  # type: ignore[arg-type]
 
 
 def test_encoding_in_bfloat16_is_near(phantom_study: Phantom, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +184,7 @@ def test_encoding_in_bfloat16_is_near(phantom_study: Phantom, monkeypatch: pytes
     for bf16 in (False, True):
         reporter = Reporter.load("phantom", "cpu", bf16=bf16)
         crops = reporter.processor.crop(phantom_study.study)
-        list(reporter.write([("study", crops)], GenerationSettings()))
+        list(reporter.write([("study", crops)], GenerationSettings(regions_per_prompt=10)))
     plain, fast = seen
     assert fast.dtype == plain.dtype == torch.float32
     assert 0 < (fast - plain).norm() / plain.norm() < 0.01

@@ -53,13 +53,17 @@ def test_answers_to_several_prompts_are_one_report(per_prompt):
     findings = [(name, f"Text of the {name}.") for name in REGION_NAMES]
     parts = [range(start, min(start + per_prompt, 10)) for start in range(0, 10, per_prompt)]
     answers = [(part, build_target([findings[number] for number in part])) for part in parts]
-    assert join_answers(answers, 10) == build_target(findings).strip()
+    assert join_answers(answers) == (build_target(findings).strip(), "")
 
 
-def test_an_answer_beyond_its_prompt_is_no_other_region():
-    beyond = "The region 0 is lung: Clear. The region 1 is heart: Large."
-    report = parse_report(join_answers([([0], beyond), ([1], "The region 0 is bone: Whole.")], 2))
-    assert [(finding.index, finding.name) for finding in report.findings] == [(0, "lung"), (3, "heart"), (1, "bone")]
+def test_what_an_answer_says_beyond_its_prompt_is_no_other_region():
+    beyond = "The region 0 is lung: Clear. The region 1 is heart: Large. The region 0 is lung: Again."
+    assert join_answers(
+        [([0], beyond), ([1], "The region 0 is bone: Whole."), ([2], "The region 4 is heart: Small.")]
+    ) == (
+        "The region 0 is lung: Clear. The region 1 is bone: Whole.",
+        "The region 1 is heart: Large. The region 0 is lung: Again. The region 4 is heart: Small.",
+    )
 
 
 def test_ctrg_prompts_and_references_string_for_string(shared):

@@ -13,7 +13,7 @@ def report_to_markdown(report: Report) -> str:
     lines += ["", f"CT of {size} voxels at {spacing} mm ({report.orientation}); model `{report.model.name}`.", ""]
     for region in report.regions:
         lines += [f"## {region.name}", "", region.text or "*The model wrote nothing about this region.*", ""]
-        recognition = "agrees" if region.agrees else f"**the model took it for: {region.recognized_as or 'nothing'}**"
+        recognition = "as its mask says" if region.agrees else "**not what its mask shows**"
         lines += [f"<sub>region {region.index}, {region.volume_ml:.0f} ml, mask from {region.mask_source}; "]
         lines[-1] += f"recognized as {region.recognized_as or 'nothing'}: {recognition}</sub>"
         if region.mask_doubts:

@@ -81,5 +81,5 @@ def test_kept_tokens_are_what_encoding_anew_gives(reporter: Reporter, tmp_path: 
     anew, anew_swapped, kept, kept_swapped = seen
     assert len(anew) == len(kept) > 0
     for one, other in zip(anew + anew_swapped, kept + kept_swapped, strict=True):
-        assert (one - other).norm() / one.norm() < 2e-3  # rounded to float16, crops to a quarter of a HU
-    assert any((one - other).norm() / one.norm() > 1e-2 for one, other in zip(kept, kept_swapped, strict=True))
+        assert (one - other).norm() / one.norm() < 0.01  # rounded to float16, crops to a quarter of a HU
+    assert all((one - other).norm() / one.norm() > 0.01 for one, other in zip(kept, kept_swapped, strict=True))
