@@ -127,7 +127,7 @@ def joined(answers: Sequence[str]) -> str:
     """One text of a study's answers, as `Reporter.write` joins those of one region each."""
     if len(answers) == 1:
         return answers[0]
-    return join_answers([([slot], answer) for slot, answer in enumerate(answers)], len(answers))
+    return join_answers([([slot], answer) for slot, answer in enumerate(answers)])[0]
 
 
 if __name__ == "__main__":
