@@ -1,6 +1,7 @@
 """What each part of the method carries: a table and a picture from the ablation runs' own files.
 
-    RUN="reg2rg train --config phantom-report --steps 800 --writing.regions_per_prompt null --writing.sampling null"
+    RUN="reg2rg train --config phantom-report --steps 800 --writing.regions_per_prompt null --writing.sampling null \
+        --writing.median_quantities false"
     for INPUTS in none global texture geometry texture+geometry all; do
         $RUN --inputs $INPUTS --out runs/ablations/$INPUTS
     done
@@ -28,8 +29,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-# In the order of the table: what is shown, as TrainConfig.inputs names it, and whether regions come in random order.
 SCORED_AGAIN = ("swapped", "alone")  # JSON files beside the runs: scores of the model of one of them
+# In the order of the table: what is shown, as TrainConfig.inputs names it, and whether regions come in random order.
 ROWS: dict[tuple[str, bool], str] = {
     ("none", True): "nothing (control)",
     ("global", True): "global only",

@@ -168,9 +168,7 @@ def with_truth(reports: Sequence[HeldOutReport], data: Path) -> list[DrawnReport
 def score_naming(reports: Sequence[HeldOutReport]) -> dict[str, Any]:
     """Regions recognized as what their masks show, over all prompts and per region, and who is taken for whom."""
     asked = Counter(region.name for report in reports for region in report.regions)
-    right = Counter(
-        region.name for report in reports for region in report.regions if region.recognized_as == region.name
-    )
+    right = Counter(region.name for report in reports for region in report.regions if region.agrees)
     swaps = Counter(
         f"{region.name} as {region.recognized_as}"
         for report in reports
