@@ -93,8 +93,10 @@ def write_prompts(reporter: Reporter, studies: Sequence[Sequence[Tensor]], rows:
 @torch.inference_mode()
 def encode(reporter: Reporter, members: StudyCrops, per_prompt: int) -> list[Tensor]:
     """The embeddings of one study's prompts."""
-    voxels = (crop_tensor(part, reporter.device) for part in (members.image[None], members.textures, members.masks))
-    features = reporter.model.encode(*voxels, [len(members.regions)])
+    image, textures, masks = (
+        crop_tensor(part, reporter.device) for part in (members.image[None], members.textures, members.masks)
+    )
+    features = reporter.model.encode(image, textures, masks, [len(members.regions)])
     slots = range(len(members.regions))
     return [
         reporter.model.embed_prompt(reporter.processor.prompt_ids(len(part)), features.of_regions(part))

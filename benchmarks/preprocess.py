@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def run_published(folder: Path, crop_xyz: tuple[int, int, int]) -> dict[str, np.
     import torch
 
     def read(path: Path) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(nib.load(path).dataobj).astype(np.float32))[None]
+        return torch.from_numpy(np.asarray(nib.Nifti1Image.from_filename(path).dataobj).astype(np.float32))[None]
 
     def foreground(block: torch.Tensor) -> tuple[slice, slice, slice]:
         above = (block[0] > -1000).numpy()
@@ -132,7 +133,8 @@ def measure(way: str, folder: Path, crop_xyz: tuple[int, int, int], keep: Path |
         "imports_mib": before,
     }
     if keep is not None:
-        np.savez(keep, **{name: np.asarray(value[::8, ::8, ::2]) for name, value in result.items()})
+        kept: dict[str, Any] = {name: np.asarray(value[::8, ::8, ::2]) for name, value in result.items()}
+        np.savez(keep, **kept)
     return figures
 
 

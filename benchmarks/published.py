@@ -31,7 +31,8 @@ def encode_masks(model: Reg2RG, masks: Sequence[Float[Tensor, "x y z"]]) -> list
 def vit_tokens(vit: ViT3D, crop: Float[Tensor, "x y z"]) -> Float[Tensor, "1 patch width"]:
     """One crop's tokens, with every channel and every attention score in memory."""
     assert isinstance(vit.patches, PatchEmbedding)
-    tokens = vit.dropout(_patches(vit.patches, crop) + vit.positions(*vit.config.patches_xyz(tuple(crop.shape))))
+    x, y, z = crop.shape
+    tokens = vit.dropout(_patches(vit.patches, crop) + vit.positions(*vit.config.patches_xyz((x, y, z))))
     for block in vit.blocks:
         assert isinstance(block, Block)
         tokens = tokens + _attention(block.attention, tokens)

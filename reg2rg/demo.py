@@ -2,12 +2,14 @@
 
 import shutil
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reg2rg.errors import InputError
 from reg2rg.files import check_free, staged_folder
 from reg2rg.nifti import write_labels, write_volume
+from reg2rg.phantom.report import read_findings
 from reg2rg.phantom.world import Phantom, make_phantom
 from reg2rg.report import DISCLAIMER, Report
 from reg2rg.results.folder import write_results
@@ -42,8 +44,27 @@ class Demo:
             lines.append("")
         agree = sum(region.agrees for region in self.report.regions)
         lines.append(f"{agree} of {len(self.report.regions)} regions recognized as what their masks show.")
+        lines += textwrap.wrap(self._hits_and_misses(), width)
         lines += [f"Warning: {warning}" for warning in self.report.warnings]
         return "\n".join(lines)
+
+    def _hits_and_misses(self) -> str:
+        """Which kinds of findings are stated where they are drawn; sides and sizes are for the reader to compare."""
+        drawn = _kinds(self.truth)
+        stated = _kinds({region.name: region.text for region in self.report.regions})
+        missed, added = (
+            ", ".join(f"{name} ({region})" for region, name in sorted(some)) or "nothing"
+            for some in (drawn - stated, stated - drawn)
+        )
+        return (
+            f"{len(drawn & stated)} of {len(drawn)} kinds of findings stated where they are drawn. Missed: {missed}. "
+            f"Stated, but not drawn: {added}."
+        )
+
+
+def _kinds(texts: Mapping[str, str]) -> set[tuple[str, str]]:
+    """Region and kind of each finding that the texts of the regions state."""
+    return {(region, finding.abnormality) for region, text in texts.items() for finding in read_findings(text, region)}
 
 
 def run_demo(out: Path, seed: int, model: str, device: str = "auto", force: bool = False) -> Demo:

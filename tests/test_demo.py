@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from reg2rg.cli import main
-from reg2rg.demo import run_demo
+from reg2rg.demo import Demo, run_demo
 from reg2rg.errors import InputError
 from reg2rg.nifti import read_region_masks
+from reg2rg.report import ModelSource, RegionReport, Report, Sentence
 
 
 def test_demo_shows_truth_beside_report(tmp_path: Path, untrained: Path) -> None:
@@ -29,6 +30,20 @@ def test_demo_shows_truth_beside_report(tmp_path: Path, untrained: Path) -> None
     np.testing.assert_allclose(masks.affine, scan.affine)
     lung = nib.load(out / "phantom" / "masks" / "lung.nii.gz").get_fdata() > 0
     np.testing.assert_array_equal(masks.mask("lung"), lung)
+
+
+def test_demo_counts_hits_and_misses() -> None:
+    truth = {"lung": "A nodule of 12 mm in the left upper lobe. Mild emphysema.", "pleura": "No effusion."}
+    written = {"lung": "A nodule of 9 mm in the left upper lobe.", "pleura": "A small left effusion."}
+    box = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    regions = tuple(
+        RegionReport(index, name, name, (Sentence(text),), 1.0, box, index + 1)
+        for index, (name, text) in enumerate(written.items())
+    )
+    report = Report("1", "", (1.0, 1.0, 1.0), (9, 9, 9), "LPS", ModelSource("phantom", "", "", ""), regions)
+    shown = " ".join(Demo(truth, report).to_text(100).split())
+    assert "1 of 2 kinds of findings stated where they are drawn. Missed: Emphysema (lung)." in shown
+    assert "Stated, but not drawn: Pleural effusion (pleura)." in shown
 
 
 def test_demo_refuses_what_is_there(tmp_path: Path, untrained: Path) -> None:
