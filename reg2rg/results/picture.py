@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Int, Shaped
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_erosion
 
@@ -26,6 +26,7 @@ _FIXED_AXIS: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 _SIDES: dict[Plane, tuple[str, str]] = {"axial": ("R", "L"), "coronal": ("R", "L"), "sagittal": ("A", "P")}
 _AIR_FILLED = ("lung", "trachea and bronchie", "pleura")
 _REGION_PX, _OVERVIEW_PX = 220, 400
+_ABOUT_LARGEST = 0.9  # of the largest slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,12 +116,20 @@ def slice_picture(
 
 
 def center_index(masks: RegionMasks, name: str) -> tuple[int, int, int]:
-    """For each axis the slice in which the region is largest: where a reader would look for it."""
+    """For each axis the slice where a reader would look for the region: where it is about largest, near its middle.
+
+    Not where it is largest: of a region that the scan's end cuts off, such as the abdomen, that is the last slice.
+    """
     mask = masks.mask(name)
     along_z = mask.sum(axis=2)
-    sums = (along_z.sum(axis=1), along_z.sum(axis=0), mask.sum(axis=(0, 1)))
-    x, y, z = (int(np.argmax(total)) for total in sums)
+    x, y, z = map(_middle, (along_z.sum(axis=1), along_z.sum(axis=0), mask.sum(axis=(0, 1))))
     return x, y, z
+
+
+def _middle(areas: Int[np.ndarray, " slice"]) -> int:
+    large = np.flatnonzero(areas >= _ABOUT_LARGEST * areas.max())
+    middle = np.average(np.arange(len(areas)), weights=areas) if areas.any() else 0.0
+    return int(large[np.argmin(np.abs(large - middle))])
 
 
 def to_data_url(image: Image.Image) -> str:

@@ -122,6 +122,16 @@ def test_pictures_hang_in_radiological_convention() -> None:
     assert spots == {"axial": (True, False), "coronal": (True, False), "sagittal": (True, True)}
 
 
+def test_a_region_that_the_scan_cuts_off_is_not_shown_in_its_last_slice() -> None:
+    bits = np.zeros((9, 9, 20), np.uint16)
+    for z in range(10):  # wider and wider down to the scan's end, as the abdomen is
+        bits[: 9 - z // 5, :, z] = 1 << get_region("abdomen").index
+    bits[4, 4, 12:15] = 1 << get_region("heart").index
+    masks = RegionMasks(np.asfortranarray(bits), np.eye(4))
+    assert center_index(masks, "abdomen") == (4, 4, 4)
+    assert center_index(masks, "heart") == (4, 4, 13)
+
+
 def test_pictures_keep_millimetre_proportions_and_show_outlines(phantom_study: Phantom) -> None:
     study = phantom_study.study
     _, y, _ = center_index(study.masks, "heart")
