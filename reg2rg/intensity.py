@@ -24,6 +24,8 @@ class HUWindow:
     def __post_init__(self) -> None:
         if not self.low < self.high:
             raise ValueError(f"a HU window goes from low to high, got {self.low} to {self.high}")
+        for name in ("low", "high"):  # -1000 and -1000.0 are written differently, and by that kept crops are found
+            object.__setattr__(self, name, float(getattr(self, name)))
 
     @classmethod
     def from_level(cls, level: float, width: float) -> "HUWindow":
