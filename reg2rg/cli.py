@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from reg2rg.errors import InputError
-from reg2rg.models import DEFAULT_MODEL, PRECISIONS
+from reg2rg.models import DEFAULT_MODEL, ENGINES, PRECISIONS
 from reg2rg.segment import SEGMENTERS
 
 if TYPE_CHECKING:
@@ -155,6 +155,13 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("--limit", type=int, help="only the first studies")
     generate.add_argument("--batch-size", type=int, default=8, help="studies decoded together (default: %(default)s)")
     generate.add_argument("--cache", type=Path, help="crops as reg2rg prepare leaves them; what is missing is added")
+    generate.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="torch",
+        help="what writes the texts: torch, or vllm where it is installed, for many studies on a GPU "
+        "(default: %(default)s)",
+    )
     _add_model(generate)
     _add_generation(generate)
     _add_force(generate)
@@ -459,7 +466,7 @@ def _generate(args: argparse.Namespace) -> None:
     dataset = open_dataset(args.dataset, args.split)
     record = generate_dataset(
         dataset,
-        Reporter.load(args.model, args.device, args.precision, args.bf16),
+        Reporter.load(args.model, args.device, args.precision, args.bf16, args.engine),
         args.out,
         _generation(args),
         batch_size=args.batch_size,

@@ -105,6 +105,16 @@ def check_writable(out: Path) -> None:
         raise InputError(f"{out}: cannot write there ({place} is not a writable folder); choose another --out")
 
 
+def check_room(folder: Path, needed: int, what: str) -> None:
+    """Raises InputError if a folder's disk has no room for so many bytes."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{folder}: {what} need about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; make room, or "
+            "choose another folder"
+        )
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes readable JSON, complete or not at all."""
     with staged_file(path) as staging:

@@ -27,6 +27,7 @@ from reg2rg.files import sha256, staged_file, write_json
 from reg2rg.geometry import axis_bits, bits_box
 from reg2rg.model.config import Sampling, WritingConfig
 from reg2rg.model.decode import Prompt
+from reg2rg.model.language import without_adapters
 from reg2rg.model.offload import offload_layers
 from reg2rg.model.precision import (
     check_fits,
@@ -36,7 +37,8 @@ from reg2rg.model.precision import (
     room_for_layers,
 )
 from reg2rg.model.reg2rg import Features, Reg2RG
-from reg2rg.models import WEIGHTS_FILE, Precision, find_model, notice_of
+from reg2rg.model.vllm_engine import VllmEngine, check_quantities, check_vllm
+from reg2rg.models import WEIGHTS_FILE, Engine, Precision, find_model, notice_of
 from reg2rg.phantom.report import read_findings
 from reg2rg.preprocess import StudyCrops
 from reg2rg.processor import Processor, crop_tensor
@@ -162,6 +164,7 @@ class Reporter:
         device: where it works.
         precision: how its language model is held.
         bf16: whether its encoders multiply matrices in bfloat16.
+        vllm: what writes in the place of its language model; None for that itself.
     """
 
     def __init__(
@@ -172,6 +175,7 @@ class Reporter:
         device: torch.device,
         precision: Precision = "saved",
         bf16: bool = False,
+        vllm: VllmEngine | None = None,
     ) -> None:
         self.model = model.eval()
         self.processor = processor
@@ -179,10 +183,21 @@ class Reporter:
         self.device = device
         self.precision = precision
         self.bf16 = bf16
+        self._vllm = vllm
+
+    @property
+    def engine(self) -> Engine:
+        """What writes on from prompts."""
+        return "torch" if self._vllm is None else "vllm"
 
     @classmethod
     def load(
-        cls, name_or_folder: str, device: str = "auto", precision: Precision = "saved", bf16: bool = False
+        cls,
+        name_or_folder: str,
+        device: str = "auto",
+        precision: Precision = "saved",
+        bf16: bool = False,
+        engine: Engine = "torch",
     ) -> "Reporter":
         """Loads a shipped model or a folder.
 
@@ -192,19 +207,29 @@ class Reporter:
             precision: how the language model is held.
             bf16: whether the encoders multiply matrices in bfloat16, as they do in training: faster for large ones on
                 devices with units for it; of the phantom model's studies one in ten gets another text.
+            engine: what writes on from prompts: torch, or vllm where it is installed.
 
         Raises:
-            InputError: if there is no such model or device, the folder's files do not fit together, or the model does
-                not fit into memory.
+            InputError: if there is no such model, device or engine, the folder's files do not fit together, or the
+                model does not fit into memory.
         """
         folder = find_model(name_or_folder)
         where = find_device(device)
+        if engine == "vllm":
+            check_vllm()
+            if precision != "saved":
+                raise InputError(f"precision {precision}: engine vllm holds weights as saved; leave one of them out")
         check_precision(precision, where)
         model = Reg2RG.from_pretrained(folder)
-        check_fits(model, model.language, precision, where)
+        if engine == "torch":  # vLLM looks for itself
+            check_fits(model, model.language, precision, where)
         reduce_precision(model.language, precision)
         if where.type == "cpu":
             leave_half_precision(model)
+        vllm = None
+        if engine == "vllm":  # before the encoders take their room
+            model.language = without_adapters(model.language)
+            vllm = VllmEngine(model.language)
         if precision == "offload":
             offload_layers(model, model.language, where, room_for_layers(model, model.language, where))
         else:
@@ -213,7 +238,12 @@ class Reporter:
         name = name_or_folder if folder.name == name_or_folder else str(folder)
         notice = notice_of(model.config.trained_on)
         source = ModelSource(name, _sha256_of(folder), version("reg2rg"), notice)
-        return cls(model, processor, source, where, precision, bf16)
+        return cls(model, processor, source, where, precision, bf16, vllm)
+
+    def check(self, settings: GenerationSettings) -> None:
+        """Raises InputError if its engine cannot write so."""
+        if self._vllm is not None:
+            check_quantities(settings.applied_to(self.model.config.writing).median_quantities)
 
     def report(
         self, studies: Sequence[Study], settings: GenerationSettings | None = None, with_other: bool = False
@@ -297,7 +327,8 @@ class Reporter:
                     )
 
         eos_id = self.processor.eos_id
-        for number, ids in self.model.generate(
+        write_on = self.model.generate if self._vllm is None else self._vllm.write_on
+        for number, ids in write_on(
             prompts(),
             eos_id=eos_id,
             max_new_tokens=settings.max_new_tokens,
@@ -420,10 +451,12 @@ def generate_dataset(
         The run record.
 
     Raises:
-        InputError: if `out` exists and `force` is false, or what is there belongs to another run.
+        InputError: if `out` exists and `force` is false, what is there belongs to another run, or the reporter cannot
+            write so.
     """
     if out.exists() and not force:
         raise InputError(f"{out}: the file exists; choose another --out, or add --force to replace it")
+    reporter.check(settings)
     count = len(dataset) if limit is None else min(limit, len(dataset))
     identity: dict[str, Any] = {
         "model": asdict(reporter.source),
@@ -431,6 +464,7 @@ def generate_dataset(
             **settings.to_json(reporter.model.config.writing),
             "precision": reporter.precision,
             "bf16": reporter.bf16,
+            "engine": reporter.engine,
         },
         "split": dataset.split,
         "keys_sha256": hashlib.sha256("\n".join(dataset.keys[:count]).encode()).hexdigest(),

@@ -43,6 +43,10 @@ Precision = Literal["saved", "8bit", "4bit", "offload"]
 """How a language model's weights are held: as they were saved, in fewer bits, or as saved but partly in main memory."""
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
+Engine = Literal["torch", "vllm"]
+"""What writes on from prompts."""
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
 
 def find_model(name_or_folder: str) -> Path:
     """The folder of a shipped model, or of one's own.

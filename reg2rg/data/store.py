@@ -7,7 +7,6 @@ and length; the arrays follow, each as a zstd frame in the order in which it lay
 import hashlib
 import json
 import math
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import zstandard
 
 from reg2rg.errors import InputError
-from reg2rg.files import staged_file
+from reg2rg.files import check_room, staged_file
 from reg2rg.nifti import stem
 from reg2rg.workers import worker_pool
 
@@ -108,7 +107,8 @@ class StudyStore(ABC):
             problem = self._try(first)
             yield first, problem
             if not problem:
-                self._check_room(self._path(first).stat().st_size, len(pending))
+                size = self._path(first).stat().st_size
+                check_room(self.folder, size * len(pending), f"{len(pending)} more studies")
                 break
         if workers <= 1 or len(pending) < 2:
             yield from zip(pending, map(self._try, pending), strict=True)
@@ -116,14 +116,6 @@ class StudyStore(ABC):
             few = max(1, min(16, len(pending) // (8 * workers)))
             with worker_pool(workers) as pool:
                 yield from zip(pending, pool.map(self._try, pending, chunksize=few), strict=True)
-
-    def _check_room(self, size: int, count: int) -> None:
-        free = shutil.disk_usage(self.folder).free
-        if size * count > free:
-            raise InputError(
-                f"{self.folder}: {count} more studies need about {size * count / 2**30:.1f} GiB, and "
-                f"{free / 2**30:.1f} GiB are free; make room, or choose another folder"
-            )
 
     def _try(self, number: int) -> str:
         try:

@@ -52,6 +52,11 @@ def load_language_model(folder: Path, lora: LoRAConfig | None) -> nn.Module:
     return _with_lora(model, lora)
 
 
+def without_adapters(language: Any) -> Any:
+    """The same language model with its LoRA adapters added to the weights that they adapt; those are changed."""
+    return language.merge_and_unload() if hasattr(language, "merge_and_unload") else language
+
+
 def text_embedding(language: Any) -> nn.Embedding:
     """The table of text embeddings of a Hugging Face language model, with or without adapters."""
     return language.get_input_embeddings()

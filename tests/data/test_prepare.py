@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,6 @@ import pytest
 import torch
 
 from reg2rg.cli import main
-from reg2rg.data import store as store_module
 from reg2rg.data.crops import CropStore
 from reg2rg.data.dataset import open_dataset
 from reg2rg.data.encoded import TokenStore
@@ -148,7 +148,7 @@ def test_tokens_of_a_model_saved_in_float16_are_those_that_a_training_from_it_lo
 def test_a_disk_without_room_is_refused_before_the_work(
     data: Path, tmp_path: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
     with pytest.raises(InputError, match=r"2 more studies need about 0\.0 GiB, and 0\.0 GiB are free; make room"):
         prepare(open_dataset(data, "valid"), tmp_path / "cache", str(untrained))
 
