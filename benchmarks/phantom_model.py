@@ -5,8 +5,7 @@
 `data` is what `reg2rg phantom data --split valid --seed S --count N` wrote. Prints Markdown: naming, findings by group
 and by abnormality with 95 % intervals, sides, sizes, distinct texts. `--json FILE` keeps all figures. `--orders 20`
 measures naming in as many random orders of the prompt, too; `--swap-masks` shows each study the next one's masks.
-Each model writes in its own way (`WritingConfig`), unless `--regions-per-prompt`, `--sample`, `--temperature`,
-`--top-p` or `--median-quantities` says otherwise, as `reg2rg generate` takes them.
+Each model writes in its own way (`WritingConfig`), unless an option of `reg2rg generate` says otherwise.
 """
 
 import argparse
@@ -18,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from reg2rg.cli import add_writing, writing_settings
 from reg2rg.evaluate.drawn import score_drawn
-from reg2rg.generate import GenerationSettings, Reporter
+from reg2rg.generate import Reporter
 from reg2rg.train.validation import report_valid, score_naming, with_truth
 
 
@@ -32,23 +32,13 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=0, help="random prompt orders in which naming is measured, too")
     parser.add_argument("--order-count", type=int, default=40, help="studies in each of them")
     parser.add_argument("--swap-masks", action="store_true", help="a control: each study has the next one's masks")
-    parser.add_argument("--regions-per-prompt", type=int)
-    parser.add_argument("--sample", action=argparse.BooleanOptionalAction)
-    parser.add_argument("--temperature", type=float)
-    parser.add_argument("--top-p", type=float)
-    parser.add_argument("--median-quantities", action=argparse.BooleanOptionalAction)
+    add_writing(parser)
     parser.add_argument("--cache", type=Path, help="folder for crops and tokens, where models share their encoders")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
 
     reporter = Reporter.load(args.model)
-    settings = GenerationSettings(
-        sample=args.sample,
-        temperature=args.temperature,
-        top_p=args.top_p,
-        regions_per_prompt=args.regions_per_prompt,
-        median_quantities=args.median_quantities,
-    )
+    settings = writing_settings(args)
     started = time.perf_counter()
     report = partial(report_valid, data=args.data, settings=settings, cache=args.cache)
     reports = report(reporter, limit=args.count, swap_masks=args.swap_masks)

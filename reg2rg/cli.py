@@ -237,6 +237,11 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="encode in bfloat16: faster for large models where the device has units for it, other texts now and then",
     )
+    add_writing(parser)
+
+
+def add_writing(parser: argparse.ArgumentParser) -> None:
+    """The options of how text is generated, which `writing_settings` reads."""
     parser.add_argument("--max-new-tokens", type=int, default=1000, help="longest report (default: %(default)s tokens)")
     own = "(default: as the model's config.json says, or as published)"
     parser.add_argument(
@@ -260,7 +265,8 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _generation(args: argparse.Namespace) -> "GenerationSettings":
+def writing_settings(args: argparse.Namespace) -> "GenerationSettings":
+    """What was given by the options of `add_writing`."""
     from reg2rg.generate import GenerationSettings
 
     return GenerationSettings(
@@ -356,7 +362,7 @@ def _report(args: argparse.Namespace) -> None:
         device=args.device,
         precision=args.precision,
         bf16=args.bf16,
-        generation=_generation(args),
+        generation=writing_settings(args),
         even_others=args.force,
     )
     if len(args.studies) > 1:
@@ -468,7 +474,7 @@ def _generate(args: argparse.Namespace) -> None:
         dataset,
         Reporter.load(args.model, args.device, args.precision, args.bf16, args.engine),
         args.out,
-        _generation(args),
+        writing_settings(args),
         batch_size=args.batch_size,
         limit=args.limit,
         force=args.force,
