@@ -14,8 +14,8 @@ from reg2rg.model.decode import Prompt, Written
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.phantom.dataset import write_dataset
 from reg2rg.phantom.world import make_phantom
-from reg2rg.preprocess import StudyCrops
-from reg2rg.processor import crops_of
+from reg2rg.preprocess import StudyCrops, in_steps
+from reg2rg.processor import Processor, crops_of
 from reg2rg.train.validation import report_valid, score_naming, with_masks_of_the_next
 
 
@@ -76,10 +76,12 @@ def test_kept_tokens_are_what_encoding_anew_gives(reporter: Reporter, tmp_path: 
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Reg2RG, "generate", take)
+            # Crops are kept in steps of a quarter of a HU, which alone move the first study's lung by .7 %.
+            patch.setattr(Processor, "crop", lambda self, study: in_steps(crops_of(study, self.config)))
             assert report_valid(reporter, tmp_path / "data", 2, order_seed=3, swap_masks=swap_masks, cache=cache) == []
         seen.append(prompts)
     anew, anew_swapped, kept, kept_swapped = seen
     assert len(anew) == len(kept) > 0
     for one, other in zip(anew + anew_swapped, kept + kept_swapped, strict=True):
-        assert (one - other).norm() / one.norm() < 0.01  # rounded to float16, crops to a quarter of a HU
+        assert (one - other).norm() / one.norm() < 0.001  # rounded to float16
     assert all((one - other).norm() / one.norm() > 0.01 for one, other in zip(kept, kept_swapped, strict=True))
