@@ -27,6 +27,10 @@ from reg2rg.model.vit3d import ViT3D
 from reg2rg.vocabulary import IGNORED_LABEL
 
 
+_CROPS_AT_ONCE = 4
+"""On a CPU, whose caches do not hold what lies between two layers of more of them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Features:
     """What the encoders make of a batch of studies, ready to be put into their prompts.
@@ -101,7 +105,9 @@ class Reg2RG(nn.Module):
 
     def read_voxels(self, crops: Float[Tensor, "crop x y z"]) -> Float[Tensor, "crop patch width"]:
         """The first half of `read_crops`: a token per patch, by the vision encoder, which is frozen as published."""
-        return self.vision(self._checked(crops).to(_dtype(self.vision)))
+        crops = self._checked(crops).to(_dtype(self.vision))
+        at_once = _CROPS_AT_ONCE if crops.device.type == "cpu" else max(1, len(crops))
+        return torch.cat([self.vision(part) for part in crops.split(at_once)])
 
     def read_patches(self, patches: Float[Tensor, "crop patch width"]) -> Float[Tensor, "crop latent width"]:
         """The second half of `read_crops`, by the perceiver."""

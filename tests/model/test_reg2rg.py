@@ -146,6 +146,15 @@ def test_what_is_not_shown_is_zero(
         assert bool(tokens.any()) == (name in shown)
 
 
+@pytest.mark.parametrize("count", [0, 1, 4, 9])
+def test_crops_read_in_parts_are_those_read_at_once(model: Reg2RG, count: int) -> None:
+    crops = torch.randn(count, *tiny().crop_size_xyz, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        parts, at_once = model.read_voxels(crops), model.vision(crops)
+    assert parts.shape == at_once.shape
+    torch.testing.assert_close(parts, at_once, rtol=0, atol=2e-5)
+
+
 def test_crops_of_another_size(model: Reg2RG) -> None:
     with pytest.raises(ValueError, match=r"expected crops of \(16, 16, 8\)"):
         model.read_crops(torch.zeros(1, 16, 8, 8))
