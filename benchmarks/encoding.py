@@ -1,6 +1,6 @@
 """Encoding a study and assembling its prompt: the published way against ours, on the same random weights.
 
-    python benchmarks/encoding.py [--rounds 5] [--absent 0] [--device cpu] [--small]
+    python benchmarks/encoding.py [--rounds 5] [--absent 0] [--device cpu] [--small] [--profile]
 
 Eleven crops and ten masks at the published sizes. Prints the largest difference beside the times: in fp32 the two
 must agree within 2e-5.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from fair import in_turn, machine, table
+from fair import in_turn, machine, profiles, table
 from published import encode_crops, encode_masks, one_hot_embeddings
 from torch import Tensor
 
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--absent", type=int, default=0, help="regions without a mask; the published way encodes zeros")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--small", action="store_true", help="tiny sizes, to see whether this script works")
+    parser.add_argument("--profile", action="store_true", help="say where the time goes instead")
     args = parser.parse_args()
 
     torch.manual_seed(0)
@@ -58,6 +59,9 @@ def main() -> None:
         apart = (way().float() - plain).abs()
         print(f"ours in {name}: largest difference {apart.max():.1e}, relative {apart.norm() / plain.norm():.1e}")
     encoding: dict[str, Callable[[], object]] = {"published, fp32": theirs, "ours, fp32": ours, "ours, bf16": ours_bf16}
+    if args.profile:
+        print(profiles({name: encoding[name] for name in ("published, fp32", "ours, fp32")}))
+        return
     print("\n" + table(in_turn(encoding, args.rounds), "published, fp32"))
 
     with torch.inference_mode():

@@ -36,6 +36,22 @@ def in_turn(ways: Mapping[str, Callable[[], object]], rounds: int, warm_up: int 
     return {name: Timing(statistics.median(walls[name]), statistics.median(cpus[name])) for name in ways}
 
 
+def profiles(ways: Mapping[str, Callable[[], object]], lines: int = 8) -> str:
+    """A Markdown table: what each way spends its time on, once it is warm, by torch's profiler."""
+    told = ["| way | s | the largest parts |", "|---|---|---|"]
+    for name, run in ways.items():
+        run()
+        with torch.profiler.profile() as taken:
+            run()
+        parts = sorted(taken.key_averages(), key=lambda part: -part.self_cpu_time_total)
+        whole = sum(part.self_cpu_time_total for part in parts)
+        largest = [
+            f"{part.key.removeprefix('aten::')} {part.self_cpu_time_total / whole:.0%}" for part in parts[:lines]
+        ]
+        told.append(f"| {name} | {whole / 1e6:.2f} | {', '.join(largest)} |")
+    return "\n".join(told)
+
+
 def table(timings: Mapping[str, Timing], plain: str) -> str:
     """A Markdown table; ratios are of the plain way over each."""
     lines = ["| way | wall s | CPU s | times faster (wall) | times less CPU |", "|---|---|---|---|---|"]

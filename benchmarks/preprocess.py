@@ -1,6 +1,7 @@
 """Reading and preprocessing one study: ours beside the published way, in turn, each run in a process of its own.
 
     python benchmarks/preprocess.py [--size 512 512 300] [--crop 256 256 64] [--repeat 5] [--data FOLDER] [--json FILE]
+        [--profile]
 
 The study is made once: a noisy body with air and ten masks that overlap, all .nii.gz. The published way is written from
 its description (reference/GOLDENS.md, section 3): whole volumes as float32, one multiplication, foreground crop and
@@ -10,8 +11,10 @@ memory beside what the imports took.
 """
 
 import argparse
+import cProfile
 import json
 import os
+import pstats
 import resource
 import statistics
 import subprocess
@@ -147,6 +150,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("benchmark_study"))
     parser.add_argument("--json", type=Path, help="file for all figures")
     parser.add_argument("--one", choices=tuple(WAYS), help=argparse.SUPPRESS)
+    parser.add_argument("--profile", action="store_true", help="say where the time goes instead, each way once")
     args = parser.parse_args()
     folder = args.data / "x".join(map(str, args.size))
     if args.one:
@@ -154,6 +158,13 @@ def main() -> None:
         return
     if not (folder / "masks" / f"{list(REGION_SIZES)[-1]}.nii.gz").is_file():
         make_study(folder, tuple(args.size))
+    if args.profile:
+        for way in args.ways:
+            print(f"{way}, by the seconds of each function's own:")
+            taken = cProfile.Profile()
+            taken.runcall(WAYS[way], folder, tuple(args.crop))
+            pstats.Stats(taken).sort_stats("tottime").print_stats(12)
+        return
     runs: dict[str, list[dict[str, float]]] = {way: [] for way in args.ways}
     command = [sys.executable, __file__, "--data", str(args.data), "--size", *map(str, args.size)]
     command += ["--crop", *map(str, args.crop)]

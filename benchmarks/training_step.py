@@ -1,6 +1,7 @@
 """A training step: the published way against ours, with the same language model and the same weights.
 
-    python benchmarks/training_step.py [--rounds 5] [--layers 1] [--device cpu] [--small] [--curve FILE.png --steps 100]
+    python benchmarks/training_step.py [--rounds 5] [--layers 1] [--device cpu] [--small] [--profile]
+        [--curve FILE.png --steps 100]
 
 The published encoders before one layer of Llama-2-7B with LoRA (`--layers` for more: the encoders' share falls with
 each), one study of ten regions, 544 tokens of prompt and 450 of answer. The published way encodes every crop in each
@@ -15,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from fair import in_turn, machine, table
+from fair import in_turn, machine, profiles, table
 from published import encode_crops, encode_masks, one_hot_embeddings
 from torch import Tensor
 
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=1, help="of the language model")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--small", action="store_true", help="tiny sizes, to see whether this script works")
+    parser.add_argument("--profile", action="store_true", help="say where the time goes instead")
     parser.add_argument("--curve", type=Path)
     parser.add_argument("--steps", type=int, default=100)
     args = parser.parse_args()
@@ -101,6 +103,9 @@ def main() -> None:
     if multiplies_bf16(torch.device(args.device)):
         ways["published, bf16"] = lambda: step(their_loss, bf16=True)
         ways["ours, bf16"] = lambda: step(our_loss, bf16=True)
+    if args.profile:
+        print(profiles({name: way for name, way in ways.items() if name.endswith("fp32")}))
+        return
     timings = in_turn(ways, args.rounds)
     print(f"{machine(args.device)}\n\nOne study a step, {len(study.ids)} tokens, {args.layers} layers\n")
     print(table(timings, "published, fp32"))

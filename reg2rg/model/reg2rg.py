@@ -26,7 +26,6 @@ from reg2rg.model.splice import splice
 from reg2rg.model.vit3d import ViT3D
 from reg2rg.vocabulary import IGNORED_LABEL
 
-
 _CROPS_AT_ONCE = 4
 """On a CPU, whose caches do not hold what lies between two layers of more of them."""
 
