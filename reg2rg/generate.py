@@ -37,7 +37,7 @@ from reg2rg.model.precision import (
     room_for_layers,
 )
 from reg2rg.model.reg2rg import Features, Reg2RG
-from reg2rg.model.vllm_engine import VllmEngine, check_quantities, check_vllm
+from reg2rg.model.vllm_engine import VllmEngine, check_engine, check_quantities
 from reg2rg.models import WEIGHTS_FILE, Engine, Precision, find_model, notice_of
 from reg2rg.phantom.report import read_findings
 from reg2rg.preprocess import StudyCrops
@@ -215,10 +215,7 @@ class Reporter:
         """
         folder = find_model(name_or_folder)
         where = find_device(device)
-        if engine == "vllm":
-            check_vllm()
-            if precision != "saved":
-                raise InputError(f"precision {precision}: engine vllm holds weights as saved; leave one of them out")
+        check_engine(engine, precision)
         check_precision(precision, where)
         model = Reg2RG.from_pretrained(folder)
         if engine == "torch":  # vLLM looks for itself

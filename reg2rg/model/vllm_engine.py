@@ -15,8 +15,9 @@ from reg2rg.errors import InputError
 from reg2rg.files import check_room
 from reg2rg.model.config import Sampling
 from reg2rg.model.decode import Prompt, Written
-from reg2rg.model.language import decoder_layers
+from reg2rg.model.language import decoder_layers, one_line
 from reg2rg.model.quantities import Quantities
+from reg2rg.models import ENGINES
 
 _MEMORY_SHARE = 0.8  # of a GPU, for vLLM's weights, keys and values; the rest is for the encoders
 
@@ -31,11 +32,10 @@ class VllmEngine:
             vLLM, and its layers are given up; its table of embeddings stays, which prompts are made with.
 
     Raises:
-        InputError: if vLLM is not installed, cannot use the model, or the temporary folder has no room for it.
+        InputError: if vLLM cannot use the model, or the temporary folder has no room for it.
     """
 
     def __init__(self, language: Any) -> None:
-        check_vllm()
         import vllm
 
         self._dtype = next(language.parameters()).dtype
@@ -55,7 +55,7 @@ class VllmEngine:
                 self._engine = vllm.LLMEngine.from_engine_args(arguments)
             except Exception as error:  # of many kinds: no device, no memory, an architecture it does not know
                 raise InputError(
-                    f"engine vllm: vLLM cannot use this language model here ({error}); leave --engine out"
+                    f"engine vllm: vLLM cannot use this language model here ({one_line(error)}); leave --engine out"
                 ) from error
 
     def write_on(
@@ -113,8 +113,14 @@ def check_quantities(are_chosen: bool) -> None:
         raise InputError("engine vllm: cannot write the median of quantities; add --no-median-quantities")
 
 
-def check_vllm() -> None:
-    """Raises InputError where vLLM is not installed."""
+def check_engine(engine: str, precision: str) -> None:
+    """Raises InputError if there is no such engine, it is not installed, or cannot hold weights so."""
+    if engine not in ENGINES:
+        raise InputError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
+    if engine == "torch":
+        return
+    if precision != "saved":
+        raise InputError(f"precision {precision}: engine vllm holds weights as saved; leave one of them out")
     if find_spec("vllm") is None:
         raise InputError(
             "engine vllm needs vLLM, which brings its own torch: install it first, in an environment of its own "

@@ -1,14 +1,12 @@
 """Layers that wait in main memory say the same. Without a GPU, main memory plays the device's part, too."""
 
 import copy
-from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
+from tiny_models import tiny_model
 
-from reg2rg.model.build import build_model, tiny
-from reg2rg.model.config import LanguageConfig, LoRAConfig
+from reg2rg.model.config import LanguageConfig
 from reg2rg.model.decode import Prompt
 from reg2rg.model.language import build_language_model, decoder_layers
 from reg2rg.model.offload import layer_bytes, offload_layers
@@ -20,15 +18,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "lora"])
 def model(request: pytest.FixtureRequest) -> Reg2RG:
-    torch.manual_seed(0)
-    config = tiny()
-    if request.param:
-        adapters = LoRAConfig(rank=2, alpha=4, dropout=0.0, targets=("q_proj", "v_proj"))
-        config = replace(config, language=replace(config.language, lora=adapters))
-    built = build_model(config).eval()
-    for weight in built.parameters():
-        nn.init.normal_(weight, std=0.2)  # adapters begin at zero, where they would do nothing
-    return built
+    return tiny_model(with_lora=request.param)
 
 
 @pytest.mark.parametrize("fitting", [0, 1, 2])

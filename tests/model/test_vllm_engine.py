@@ -4,14 +4,16 @@ In its place stands a module that does what is asked of it: reads the folder, ta
 """
 
 import sys
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import Tensor, nn
+from tiny_models import tiny_model
+from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from reg2rg.cli import main
@@ -20,12 +22,12 @@ from reg2rg.errors import InputError
 from reg2rg.generate import GenerationSettings, Reporter, generate_dataset
 from reg2rg.model import vllm_engine
 from reg2rg.model.build import build_model, tiny
-from reg2rg.model.config import LoRAConfig, Sampling
+from reg2rg.model.config import Sampling
 from reg2rg.model.decode import Prompt
 from reg2rg.model.language import decoder_layers, text_embedding, without_adapters
 from reg2rg.model.quantities import Quantities
 from reg2rg.model.reg2rg import Reg2RG
-from reg2rg.model.vllm_engine import VllmEngine
+from reg2rg.model.vllm_engine import VllmEngine, check_engine
 from reg2rg.models import ENGINES
 from reg2rg.phantom.dataset import write_dataset
 
@@ -45,7 +47,7 @@ class _StandIn:
     made: ClassVar[list["_StandIn"]] = []
 
     def __init__(self, language: Any) -> None:
-        self.language, self.requests, self.most, self.aborted = language, {}, 0, []
+        self.language, self.requests, self.asked, self.most, self.aborted = language, {}, [], 0, []
 
     @classmethod
     def from_engine_args(cls, arguments: Any) -> "_StandIn":
@@ -56,6 +58,7 @@ class _StandIn:
 
     def add_request(self, request_id: str, prompt: dict[str, Tensor], settings: Any) -> None:
         self.requests[request_id] = _Request(prompt["prompt_embeds"], settings)
+        self.asked.append(settings)
         self.most = max(self.most, len(self.requests))
 
     @torch.inference_mode()
@@ -87,15 +90,7 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture(params=[False, True], ids=["plain", "lora"])
 def model(request: pytest.FixtureRequest) -> Reg2RG:
-    torch.manual_seed(0)
-    config = tiny()
-    if request.param:
-        adapters = LoRAConfig(rank=2, alpha=4, dropout=0.0, targets=("q_proj", "v_proj"))
-        config = replace(config, language=replace(config.language, lora=adapters))
-    built = build_model(config).eval()
-    for weight in built.parameters():
-        nn.init.normal_(weight, std=0.2)  # adapters begin at zero, where they would do nothing
-    return built
+    return tiny_model(with_lora=request.param)
 
 
 def prompts() -> list[Prompt]:
@@ -104,7 +99,7 @@ def prompts() -> list[Prompt]:
 
 def test_it_writes_what_torch_writes(model: Reg2RG, vllm: ModuleType) -> None:
     plain = sorted(model.generate(prompts(), eos_id=-1, max_new_tokens=40, rows=1))
-    common = max({token for written in plain for token in written.ids}, key=lambda t: str(plain).count(str(t)))
+    [(common, _)] = Counter(token for written in plain for token in written.ids).most_common(1)
     expected = sorted(model.generate(prompts(), eos_id=common, max_new_tokens=12, rows=1))
     assert {written.ids[-1] == common for written in expected} == {True, False}, "some end, some are cut"
     engine = VllmEngine(without_adapters(model.language))
@@ -131,13 +126,10 @@ def test_what_is_no_longer_wanted_is_not_written(model: Reg2RG, vllm: ModuleType
 
 def test_drawing_is_handed_on(model: Reg2RG, vllm: ModuleType) -> None:
     engine = VllmEngine(without_adapters(model.language))
-    next(engine.write_on(prompts(), rows=1, eos_id=EOS, max_new_tokens=4, sampling=Sampling(0.5, 0.9, 7)))
-    asked: list[Any] = []
-    engine._engine.add_request = lambda name, prompt, settings: asked.append(settings)  # type: ignore[method-assign]
-    texts = engine.write_on(prompts(), rows=2, eos_id=EOS, max_new_tokens=4, sampling=Sampling(0.5, 0.9))
-    with pytest.raises(IndexError):  # nothing was begun
-        next(texts)
-    assert [(one.temperature, one.top_p, one.top_k, one.seed) for one in asked] == [(0.5, 0.9, 0, 5), (0.5, 0.9, 0, 8)]
+    for sampling in (Sampling(0.5, 0.9), Sampling(0.7, 1.0, 7)):
+        list(engine.write_on(prompts()[:2], rows=2, eos_id=EOS, max_new_tokens=4, sampling=sampling))
+    asked = [(one.temperature, one.top_p, one.top_k, one.seed) for one in _StandIn.made[-1].asked]
+    assert asked == [(0.5, 0.9, 0, 5), (0.5, 0.9, 0, 8), (0.7, 1.0, 7, 5), (0.7, 1.0, 7, 8)]
 
 
 def test_the_stop_token_may_be_left_out_of_the_text() -> None:
@@ -158,7 +150,9 @@ def test_what_it_cannot_do_is_said(model: Reg2RG, vllm: ModuleType, monkeypatch:
 def test_where_it_is_not_installed_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm_engine, "find_spec", lambda _: None)
     with pytest.raises(InputError, match="engine vllm needs vLLM"):
-        VllmEngine(nn.Linear(1, 1))
+        Reporter.load("phantom", "cpu", engine="vllm")
+    with pytest.raises(InputError, match="engine: expected one of torch, vllm, got 'tgi'"):
+        check_engine("tgi", "saved")
 
 
 def test_a_dataset_is_written_by_either_engine(tmp_path: Path, vllm: ModuleType) -> None:
