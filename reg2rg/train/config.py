@@ -47,6 +47,8 @@ class TrainConfig:
             all, as published.
         mix_regions: share of the report stage's batches in which each region comes from any study of the batch, with
             its text, so that a region's text does not hang on what is seen elsewhere; 0, as published, for none.
+        reword: write each study's texts anew whenever they are read: the same findings in other words, so that no
+            wording is learnt by heart. Texts of phantoms only; off as published.
         plan_weight: of a second loss of the report stage, which asks each token of a region's text what is still to be
             said, and what the next sentence says. Texts of phantoms only; 0, as published, for none.
         finding_weight: in the report stage's loss, of the words of sentences that state a finding, against 1 of all
@@ -85,6 +87,7 @@ class TrainConfig:
     shuffle_regions: bool = True
     fewest_regions: int = 10
     mix_regions: float = 0.0
+    reword: bool = False
     plan_weight: float = 0.0
     finding_weight: float = 1.0
     inputs: Literal["all", "none", "global", "texture", "geometry", "texture+geometry"] = "all"

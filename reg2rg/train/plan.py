@@ -6,7 +6,7 @@ sentence of the next token states, and their attributes. From the text alone thi
 is the choice of words, and one word in dozens decides whether a nodule is stated.
 """
 
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float32, Integer
 from reg2rg.phantom.finding import KINDS
 from reg2rg.phantom.report import read_findings
 from reg2rg.report import split_sentences
-from reg2rg.train.questions import answers_of, kinds_known
+from reg2rg.train.questions import Answers, answers_of, kinds_known
 
 
 class Plan(NamedTuple):
@@ -79,20 +79,25 @@ class _Reading(NamedTuple):
     stated_attributes: Float32[np.ndarray, "sentence+1 attribute"]
 
 
-@cache
 def _read(region: str, text: str) -> _Reading:
     ends = [0]
     answers = []
     for sentence in split_sentences(text):
         ends.append(text.index(sentence, ends[-1]) + len(sentence))
-        findings = read_findings(sentence, region)
-        answers.append(answers_of([found for found in findings if KINDS[found.abnormality].region == region]))
+        answers.append(_answers(region, sentence))
     answers.append(answers_of([]))
     stated = np.stack([answer.present for answer in answers]) > 0
+    attributes = np.stack([answer.attributes for answer in answers])
     return _Reading(
         said_until=(stated[:-1] * np.array(ends[1:], np.int64)[:, None]).max(axis=0, initial=0),
-        attributes=answers_of(read_findings(text, region)).attributes,
+        attributes=attributes.max(axis=0),
         sentence_ends=np.array(ends[1:], np.int64),
         stated=stated,
-        stated_attributes=np.stack([answer.attributes for answer in answers]),
+        stated_attributes=attributes,
     )
+
+
+@lru_cache(maxsize=2**16)  # sentences come again, whole texts need not (see `TrainConfig.reword`)
+def _answers(region: str, sentence: str) -> Answers:
+    findings = read_findings(sentence, region)
+    return answers_of([found for found in findings if KINDS[found.abnormality].region == region])

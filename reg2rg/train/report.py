@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from reg2rg.model.language import decoder_layers
 from reg2rg.model.reg2rg import Reg2RG
+from reg2rg.phantom.report import reword
 from reg2rg.preprocess import as_floats
 from reg2rg.processor import Processor
 from reg2rg.prompt import text_spans
@@ -64,6 +65,7 @@ class ReportStudies(torch.utils.data.Dataset[ReportStudy]):
         see: gives what there is to see of study i: an EncodedStudy, or its StudyCrops.
         shuffle_regions: a random order each time; otherwise the order given.
         fewest_regions, mix_regions: see `ReportStudy`.
+        reword: write the texts of phantoms anew each time.
     """
 
     def __init__(
@@ -74,8 +76,9 @@ class ReportStudies(torch.utils.data.Dataset[ReportStudy]):
         shuffle_regions: bool,
         fewest_regions: int,
         mix_regions: float = 0.0,
+        reword: bool = False,
     ) -> None:
-        self._findings, self._others, self._see = findings, others, see
+        self._findings, self._others, self._see, self._reword = findings, others, see, reword
         self._shuffle_regions, self._fewest_regions, self._mix_regions = shuffle_regions, fewest_regions, mix_regions
 
     def __len__(self) -> int:
@@ -84,6 +87,9 @@ class ReportStudies(torch.utils.data.Dataset[ReportStudy]):
     def __getitem__(self, index: int) -> ReportStudy:
         findings, seen = self._findings[index], self._see(index)
         # torch's global generator: the trainer keeps its state, so that a resumed run goes on in the same order.
+        if self._reword:
+            seed = int(torch.randint(2**31, ()))
+            findings = list(reword(dict(findings), np.random.default_rng(seed)).items())
         order = torch.randperm(len(findings)).tolist()
         ordered = tuple(findings[place] for place in order)
         rows = [seen.regions.index(name) for name, _ in ordered]

@@ -1,5 +1,6 @@
 """One training run, top to bottom: data, model, Hugging Face Trainer, curve, validation, a folder of ours."""
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -97,12 +98,12 @@ def _vision_studies(
 def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
     dataset = open_dataset(Path(config.data), "train")
     references = [dataset.reference(index) for index in range(len(dataset))]
-    usual = {"plan_weight": 0.0, "finding_weight": 1.0}
+    usual = {"plan_weight": 0, "finding_weight": 1, "reword": False}
     read = [name for name, value in usual.items() if getattr(config, name) != value]
     if read and not is_phantom_dataset(Path(config.data)):
         raise InputError(
             f"{read[0]}: reads what reg2rg phantom wrote, found other texts in {config.data}; "
-            f"set it to {usual[read[0]]:g}"
+            f"set it to {json.dumps(usual[read[0]])}"
         )
     if not any(any(texts.values()) for texts in references):
         raise InputError(f"{config.data}: no study of the train split has region texts to learn from")
@@ -112,10 +113,13 @@ def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
     held_out = None
     if config.validate:
         valid = open_dataset(Path(config.data), "valid")
-        whole = replace(config, shuffle_regions=False, fewest_regions=model.config.max_regions, mix_regions=0.0)
+        whole = replace(
+            config, shuffle_regions=False, fewest_regions=model.config.max_regions, mix_regions=0.0, reword=False
+        )
         held_out = _report_studies(whole, valid, model, min(config.validate, _HELD_OUT))
     trainee = report.ReportTrainee(model, _kept(config), config.plan_weight, config.finding_weight)
-    batches = report.ReportBatches(processor, config.max_length, with_plan=bool(read))
+    with_plan = bool(config.plan_weight) or config.finding_weight != 1
+    batches = report.ReportBatches(processor, config.max_length, with_plan)
     _fit(config, out, trainee, studies, batches, held_out)
     (model.half() if config.half else model).save_pretrained(out / "model")
     processor.save_pretrained(out / "model")
@@ -153,6 +157,7 @@ def _report_studies(
         config.shuffle_regions,
         config.fewest_regions,
         config.mix_regions,
+        config.reword,
     )
 
 

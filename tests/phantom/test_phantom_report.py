@@ -13,7 +13,7 @@ from phantom_findings import random_finding, random_findings
 from reg2rg.abnormalities import ABNORMALITY_NAMES
 from reg2rg.evaluate.labeler import RuleLabeler
 from reg2rg.phantom.finding import AMOUNTS, KINDS, Finding
-from reg2rg.phantom.report import WORD, read_findings, vocabulary, write_report, write_whole_report
+from reg2rg.phantom.report import WORD, read_findings, reword, vocabulary, write_report, write_whole_report
 from reg2rg.phantom.report.style import STYLES
 from reg2rg.phantom.report.wordings import AMOUNT_WORDS, DETAIL_WORDS, SEEN_WORDS, SENTENCE_VERB, slots, wordings
 from reg2rg.phantom.report.writer import in_order
@@ -49,6 +49,25 @@ def test_reading_gives_back_what_was_written(reports: list[tuple[list[Finding], 
         unsaid += len(set(read) - set(findings))
         stated += len(read)
     assert unsaid < 0.02 * stated, "only a heart may be large without a number"
+
+
+def test_other_words_state_the_same_findings(reports: list[tuple[list[Finding], dict[str, str]]]) -> None:
+    same = total = unsaid = stated = 0
+    for seed, (_, texts) in enumerate(reports[:300]):
+        asked = {region: texts[region] for region in REGION_NAMES[seed % 3 :: 2]}
+        again = reword(asked, np.random.default_rng(seed))
+        assert tuple(again) == tuple(asked)
+        for region, text in again.items():
+            before, after = (set(read_findings(words, region)) for words in (texts[region], text))
+            assert set(map(without_ratio, after)) == set(map(without_ratio, before)), (texts[region], text)
+            assert after - before <= {finding for finding in after if finding.percent is None}
+            unsaid += len(after - before)
+            stated += len(after)
+            same += text == texts[region]
+            total += 1
+    assert unsaid < 0.02 * stated, "only a heart may be large without a number"
+    assert same < 0.03 * total
+    assert reword(asked, np.random.default_rng(seed)) == again
 
 
 @pytest.mark.parametrize("name", KINDS)

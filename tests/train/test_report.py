@@ -10,6 +10,7 @@ import torch
 from reg2rg.model.build import build_model, phantom
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.models import find_model
+from reg2rg.phantom.report import read_findings
 from reg2rg.processor import Processor
 from reg2rg.train.questions import KIND_NAMES, kinds_known
 from reg2rg.train.report import ReportBatches, ReportStudies, ReportTrainee, mixed
@@ -23,7 +24,9 @@ def processor() -> Processor:
     return Processor.from_pretrained(find_model("phantom"))
 
 
-def studies(shuffle_regions: bool, fewest_regions: int, lung: str = "The lung is normal.") -> ReportStudies:
+def studies(
+    shuffle_regions: bool, fewest_regions: int, lung: str = "The lung is normal.", reword: bool = False
+) -> ReportStudies:
     """Two studies, the second without a lung; what is shown of a region is its place among the names."""
     regions = [NAMES, (*NAMES[:2], NAMES[3])]
     seen = [
@@ -37,7 +40,7 @@ def studies(shuffle_regions: bool, fewest_regions: int, lung: str = "The lung is
     ]
     texts = {name: f"The {name} is normal." for name in NAMES} | {"lung": lung}
     findings = [[(name, texts[name]) for name in names] for names in regions]
-    return ReportStudies(findings, [{}, {}], seen.__getitem__, shuffle_regions, fewest_regions)
+    return ReportStudies(findings, [{}, {}], seen.__getitem__, shuffle_regions, fewest_regions, reword=reword)
 
 
 def answers(processor: Processor, batch: dict[str, torch.Tensor]) -> list[str]:
@@ -117,6 +120,20 @@ def test_mixed_regions_are_seen_and_said_together(processor: Processor) -> None:
         rows = torch.split(batch["masks"][:, 0], batch["region_counts"])
         apart += any(len({int(value) // 10 for value in row}) > 1 for row in rows)
     assert 10 < apart < 30, "about half of the batches"
+
+
+def test_texts_are_written_anew_each_time(processor: Processor) -> None:
+    lung = "The lung shows a consolidation of the left lower lobe, large. No nodule."
+    data = studies(shuffle_regions=False, fewest_regions=10, lung=lung, reword=True)
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    first, second = (dict(data[0].findings) for _ in range(2))
+    assert set(first) == set(second) == set(NAMES) and first["lung"] != second["lung"] != lung
+    for texts in (first, second):
+        (finding,) = read_findings(texts["lung"], "lung")
+        assert (finding.abnormality, finding.side, finding.amount) == ("Consolidation", "left", "large")
+    torch.set_rng_state(state)
+    assert dict(data[0].findings) == first, "the same seeds, the same words"
 
 
 LUNG = "Mild emphysema of both lungs. A 12 mm solid nodule is seen in the left upper lobe. No opacity is seen."

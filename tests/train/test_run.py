@@ -202,9 +202,9 @@ def test_refusals(world: Path, tmp_path: Path) -> None:
     masks = dataset / "train_region_mask" / f"seg_{volume.name.removesuffix('.nii.gz')}"
     table = tmp_path / "own.csv"
     table.write_text(f"study,volume,masks,region,text\na,{volume},{masks},lung,Clear.\n")
-    for name in ("plan_weight", "finding_weight"):
-        with pytest.raises(InputError, match=f"{name}: reads"):
-            train(replace(config(world, "report", "own"), data=str(table), **{name: 0.5}))
+    for name, value, usual in (("plan_weight", 0.5, "0"), ("finding_weight", 0.5, "1"), ("reword", True, "false")):
+        with pytest.raises(InputError, match=f"{name}: reads .*set it to {usual}$"):
+            train(replace(config(world, "report", "own"), data=str(table), **{name: value}))
     assert not (world / "own").exists(), "free for the settings that are right"
     with pytest.raises(InputError, match="LoRA"):
         train(replace(config(world, "report", "lora"), parts="published"))
