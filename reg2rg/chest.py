@@ -89,7 +89,7 @@ def admit_chest(volume: Volume, even_others: bool = False) -> tuple[str, ...]:
     if check.refusal is None:
         return check.warnings
     if not even_others:
-        raise InputError(f"{check.refusal} (--force goes on all the same)")
+        raise InputError(f"{check.refusal} (--any-scan goes on all the same)")
     return (check.refusal, *check.warnings)
 
 

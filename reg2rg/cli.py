@@ -108,10 +108,12 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("--series", metavar="UID", help="of DICOM: which series (default: the likeliest chest CT)")
     _add_model(report)
     _add_generation(report)
-    _add_force(
-        report,
-        "replace what is already there, and report even what is refused as no chest CT: the reason becomes a warning",
+    report.add_argument(
+        "--any-scan",
+        action="store_true",
+        help="report even what is refused as no chest CT: the reason becomes a warning",
     )
+    _add_force(report)
     _add_talk(report)
 
     phantom = verb("phantom", _phantom, "write a synthetic dataset with exact truth, in RadGenome-ChestCT's layout")
@@ -280,8 +282,8 @@ def writing_settings(args: argparse.Namespace) -> "GenerationSettings":
     )
 
 
-def _add_force(parser: argparse.ArgumentParser, help: str = "replace what is already there") -> None:
-    parser.add_argument("--force", action="store_true", help=help)
+def _add_force(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="replace what is already there")
 
 
 def _add_talk(parser: argparse.ArgumentParser) -> None:
@@ -363,7 +365,7 @@ def _report(args: argparse.Namespace) -> None:
         precision=args.precision,
         bf16=args.bf16,
         generation=writing_settings(args),
-        even_others=args.force,
+        even_others=args.any_scan,
     )
     if len(args.studies) > 1:
         with _segmenter_shown(args):

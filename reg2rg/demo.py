@@ -42,8 +42,7 @@ class Demo:
                 left, truth, text = (cell[row] if row < len(cell) else "" for cell in cells)
                 lines.append(f"{left:<{first}}{truth:<{column}}  {text}".rstrip())
             lines.append("")
-        agree = sum(region.agrees for region in self.report.regions)
-        lines.append(f"{agree} of {len(self.report.regions)} regions recognized as what their masks show.")
+        lines.append(f"{self.report.recognition}.")
         lines += textwrap.wrap(self._hits_and_misses(), width)
         lines += [f"Warning: {warning}" for warning in self.report.warnings]
         return "\n".join(lines)
@@ -58,7 +57,7 @@ class Demo:
         )
         return (
             f"{len(drawn & stated)} of {len(drawn)} kinds of findings stated where they are drawn. Missed: {missed}. "
-            f"Stated, but not drawn: {added}."
+            f"Stated, but not drawn: {added}. Sides, sizes and degrees are not compared here."
         )
 
 

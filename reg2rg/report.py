@@ -117,6 +117,12 @@ class Report:
         return " ".join(text for text in (*(region.text for region in self.regions), *self.other.values()) if text)
 
     @property
+    def recognition(self) -> str:
+        """How many regions the model recognized, as a reader is told."""
+        agree = sum(region.agrees for region in self.regions)
+        return f"{agree} of {len(self.regions)} regions recognized as what their masks show"
+
+    @property
     def recognition_accuracy(self) -> float:
         """Regions recognized as what they are, of those in the prompt."""
         return sum(region.agrees for region in self.regions) / len(self.regions) if self.regions else 0.0

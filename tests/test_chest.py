@@ -86,7 +86,7 @@ def test_what_a_reader_should_know(chest: Volume) -> None:
 def test_admitted_or_refused(chest: Volume) -> None:
     assert admit_chest(chest) == check_chest(chest).warnings
     shifted = Volume(chest.array + np.int16(1024), chest.affine)
-    with pytest.raises(InputError, match=r"not a chest CT.*--force"):
+    with pytest.raises(InputError, match=r"not a chest CT.*--any-scan"):
         admit_chest(shifted)
     assert admit_chest(shifted, even_others=True)[0] == check_chest(shifted).refusal
 

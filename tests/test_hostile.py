@@ -472,14 +472,15 @@ def test_swapped_axes_are_no_reason_to_refuse(folder: Path, capsys: CaptureFixtu
     assert json.loads((out / "report.json").read_text())["study"]["size_xyz"] == list(turned.shape)
 
 
-def test_force_goes_on_with_a_warning(folder: Path, capsys: CaptureFixture[str]) -> None:
+def test_any_scan_goes_on_with_a_warning(folder: Path, capsys: CaptureFixture[str]) -> None:
     scan = remade(folder, lambda array: array + np.int16(1024))[0]
     out = folder.parent / "out"
     asked = ["report", str(scan), "--masks", f"lung={folder / 'lung.nii.gz'}", "--model", str(folder / "model")]
     asked += ["--max-new-tokens", "2", "--out", str(out)]
-    assert main(asked) == 2
-    assert "not a chest CT: its values are HU + 1024" in capsys.readouterr().err
-    assert main([*asked, "--force"]) == 0
+    for refused in (asked, [*asked, "--force"]):
+        assert main(refused) == 2
+        assert "not a chest CT: its values are HU + 1024" in capsys.readouterr().err
+    assert main([*asked, "--any-scan"]) == 0
     warnings = json.loads((out / "report.json").read_text())["warnings"]
     assert warnings[0].startswith("not a chest CT: its values are HU + 1024")
     assert "Warning: not a chest CT: its values are HU + 1024" in capsys.readouterr().out

@@ -23,7 +23,6 @@ def report_to_html(report: Report, pictures: ReportPictures) -> str:
     warnings = "".join(f"<li>{escape(warning)}</li>" for warning in report.warnings)
     size = " × ".join(str(n) for n in report.size_xyz)
     spacing = " × ".join(f"{mm:.4g}" for mm in report.spacing_mm)
-    agree = sum(region.agrees for region in report.regions)
     notice = f"<br>{escape(report.model.notice)}" if report.model.notice else ""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -31,7 +30,7 @@ def report_to_html(report: Report, pictures: ReportPictures) -> str:
 <header><h1>Report of {escape(report.study_id)}</h1>
 <p class="notice" role="note"><strong>{escape(DISCLAIMER)}</strong>{notice}</p>
 <p class="facts">CT of {size} voxels at {spacing} mm, stored {escape(report.orientation)} ·
-model {escape(report.model.name)} · {agree} of {len(report.regions)} regions recognized as what their masks show</p>
+model {escape(report.model.name)} · {report.recognition}</p>
 {f"<details open><summary>Warnings ({len(report.warnings)})</summary><ul>{warnings}</ul></details>" if warnings else ""}
 </header>
 <main><section class="text" aria-label="Report">

@@ -10,7 +10,11 @@ def report_to_markdown(report: Report) -> str:
     lines = [f"# Report of {report.study_id}", "", f"> {DISCLAIMER}"]
     if report.model.notice:
         lines += [">", f"> {report.model.notice}"]
-    lines += ["", f"CT of {size} voxels at {spacing} mm ({report.orientation}); model `{report.model.name}`.", ""]
+    lines += ["", f"CT of {size} voxels at {spacing} mm ({report.orientation}); model `{report.model.name}`; "]
+    lines[-1] += f"{report.recognition}."
+    if report.warnings:
+        lines += ["", "## Warnings", "", *(f"- {warning}" for warning in report.warnings)]
+    lines += [""]
     for region in report.regions:
         lines += [f"## {region.name}", "", region.text or "*The model wrote nothing about this region.*", ""]
         recognition = "as its mask says" if region.agrees else "**not what its mask shows**"
@@ -21,6 +25,4 @@ def report_to_markdown(report: Report) -> str:
         lines += [""]
     for title, text in report.other.items():
         lines += [f"## {title} (no region)", "", text or "*Nothing.*", ""]
-    if report.warnings:
-        lines += ["## Warnings", "", *(f"- {warning}" for warning in report.warnings), ""]
     return "\n".join(lines)

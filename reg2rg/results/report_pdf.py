@@ -145,10 +145,9 @@ def _canvas_with_footer(report: Report) -> type[Canvas]:
 def _facts(report: Report, series: DicomSeries | None) -> Table:
     size = " × ".join(str(n) for n in report.size_xyz)
     spacing = " × ".join(f"{spacing:.4g}" for spacing in report.spacing_mm)
-    agree = sum(region.agrees for region in report.regions)
     facts = _identity(series) if series else {}
     facts["CT"] = f"{size} voxels at {spacing} mm, stored {report.orientation}"
-    facts["Regions"] = f"{agree} of {len(report.regions)} recognized as what their masks show"
+    facts["Regions"] = report.recognition
     facts["Abnormalities"] = _abnormalities(report)
     rows = [[Paragraph(name, _FACT_NAME), Paragraph(_markup(text), _FACT)] for name, text in facts.items()]
     return Table(rows, [28 * mm, _WIDTH - 28 * mm], style=_FACTS, splitInRow=1)

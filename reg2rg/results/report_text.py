@@ -17,6 +17,7 @@ def report_to_text(report: Report, width: int | None = None) -> str:
         lines += textwrap.wrap(region.text or "(nothing)", width, initial_indent="    ", subsequent_indent="    ")
     for title, text in report.other.items():
         lines += [title, *textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ")]
+    lines += ["", f"{report.recognition}."]
     for warning in report.warnings:
         lines += ["", *textwrap.wrap(f"Warning: {warning}", width)]
     return "\n".join(lines)

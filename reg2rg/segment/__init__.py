@@ -5,7 +5,7 @@ A segmenter is a module of this package with a function ``segment(volume) -> Seg
 """
 
 SEGMENTERS: dict[str, str] = {
-    "auto": "the best that can be run here: totalsegmentator, else threshold with a warning",
+    "auto": "the best that can be run here: totalsegmentator, else threshold",
     "totalsegmentator": "all ten regions, by the program TotalSegmentator, which is installed apart",
     "threshold": "classical and offline: lung, pleura, airways, bone, mediastinum; heart and abdomen as coarse boxes",
 }

@@ -1,4 +1,4 @@
-"""The best segmenter that can be run here: TotalSegmentator, or else thresholds, with a warning."""
+"""The best segmenter that can be run here: TotalSegmentator, or else thresholds."""
 
 from dataclasses import replace
 
@@ -9,23 +9,18 @@ from reg2rg.segment.threshold import segment as segment_by_threshold
 from reg2rg.segment.totalsegmentator import segment as segment_by_totalsegmentator
 from reg2rg.volume import Volume
 
-APPROXIMATE = (
-    "the region masks were drawn by HU thresholds and are approximate; "
-    "give masks of a trained segmenter (--masks), or install TotalSegmentator, for anything that matters"
-)
-
 
 def segment(volume: Volume) -> Segmentation:
-    """The regions as TotalSegmentator draws them; where it is missing or fails, as `threshold` does, with a warning.
+    """The regions as TotalSegmentator draws them; where it is missing or fails, as `threshold` does.
 
     Raises:
         InputError: if ``REG2RG_TOTALSEGMENTATOR`` names no program, or thresholds are used and find no lungs.
     """
-    warnings: tuple[str, ...] = (APPROXIMATE,)
+    failures: tuple[str, ...] = ()
     if find_program() is not None:
         try:
             return segment_by_totalsegmentator(volume)
         except InputError as error:
-            warnings = (str(error), APPROXIMATE)
+            failures = (str(error),)
     drawn = segment_by_threshold(volume)
-    return replace(drawn, warnings=(*warnings, *drawn.warnings))
+    return replace(drawn, warnings=(*failures, *drawn.warnings))

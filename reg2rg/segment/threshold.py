@@ -41,6 +41,10 @@ _BORDER_TESTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "bone": lambda hu: hu > BONE_HU,
 }
 _SOURCE = "segmenter:threshold"
+APPROXIMATE = (
+    "region masks drawn by HU thresholds are approximate; "
+    "give masks of a trained segmenter (--masks), or install TotalSegmentator, for anything that matters"
+)
 _NO_TRACHEA = "no trachea was found: the region trachea and bronchie is missing, and the lungs may hold airways"
 _BONES_ONLY = "no lungs were found: of all regions only bone is drawn, by density alone"
 _ONE_LUNG = "the lungs could not be told apart, or there is one only: mediastinum, heart and abdomen are missing"
@@ -102,7 +106,7 @@ def _segmentation(
 ) -> Segmentation:
     drawn = RegionMasks(_draw(masks, volume.array, factors), volume.affine)
     doubts = {name: DOUBTS[name] for name in drawn.present if name in DOUBTS}
-    return Segmentation(replace(drawn, sources=dict.fromkeys(drawn.present, _SOURCE)), tuple(warnings), doubts)
+    return Segmentation(replace(drawn, sources=dict.fromkeys(drawn.present, _SOURCE)), (APPROXIMATE, *warnings), doubts)
 
 
 def _working_grid(volume: Volume) -> tuple[tuple[int, int, int], Spacing]:
