@@ -33,6 +33,7 @@ READY = "ready"
 CANNOT_START = "cannot start: "
 """What it prints instead, before a reason in one line."""
 
+_PACKAGE = Path(__file__).parent.parent
 _NOTHING_TO_SEND = "no DICOM objects were made and sent; the report's warnings say why"
 _FIRST_PAUSE_S = 5.0
 _MOST_DOUBLINGS = 7  # of the pause: it grows to 640 s
@@ -128,7 +129,7 @@ class Worker:
 
 def place_of(error: BaseException) -> str:
     """Kind and place of an unexpected error; its message might hold something of a patient, and is left out."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "reg2rg" in frame.filename]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _PACKAGE in Path(frame.filename).parents]
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{place}"
 

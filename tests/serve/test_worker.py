@@ -172,3 +172,10 @@ def test_an_unexpected_error_is_tried_again_and_named_without_its_text(
 
 def test_an_error_from_elsewhere_has_no_place() -> None:
     assert place_of(ZeroDivisionError(PATIENT)) == "ZeroDivisionError"
+
+
+def test_the_place_is_ours_whatever_the_folders_above_are_called(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "reg2rg" / "lib" / "library.py"
+    with pytest.raises(ZeroDivisionError) as raised:
+        exec(compile("1 / 0", str(elsewhere), "exec"))
+    assert place_of(raised.value) == "ZeroDivisionError"
