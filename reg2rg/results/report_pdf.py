@@ -147,7 +147,7 @@ def _facts(report: Report, series: DicomSeries | None) -> Table:
     spacing = " × ".join(f"{spacing:.4g}" for spacing in report.spacing_mm)
     facts = _identity(series) if series else {}
     facts["CT"] = f"{size} voxels at {spacing} mm, stored {report.orientation}"
-    facts["Regions"] = report.recognition
+    facts["Recognition"] = report.recognition
     facts["Abnormalities"] = _abnormalities(report)
     rows = [[Paragraph(name, _FACT_NAME), Paragraph(_markup(text), _FACT)] for name, text in facts.items()]
     return Table(rows, [28 * mm, _WIDTH - 28 * mm], style=_FACTS, splitInRow=1)

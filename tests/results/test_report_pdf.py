@@ -55,7 +55,7 @@ def test_it_says_what_the_report_says(report: Report, pictures: ReportPictures) 
     for part in (
         "Report of valid_1_a_1",
         "10 × 11 × 12 voxels at 0.75 × 0.75 × 3 mm, stored LPS",
-        "Regions 1 of 2 regions recognized as what their masks show",
+        "Recognition 1 of 2 regions recognized as what their masks show",
         "Lung nodule (lung)",
         "Odd <scan>.",
         "Lung ✓ recognized",
