@@ -1,6 +1,9 @@
 """What frozen encoders make of a dataset's crops, computed once and kept on disk."""
 
 import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +18,8 @@ from reg2rg.processor import crop_tensor
 
 ENCODERS = ("vision", "perceiver", "mask_encoder")
 """The parts of the model that see voxels, and nothing else does."""
+
+_SMALL_CROP = 2**20  # voxels; the phantoms' crops have 2e5, the published ones 4e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +75,28 @@ class TokenStore(StudyStore):
     def _source(self, number: int) -> str:
         return self._crops.fingerprint(number)
 
+    def _problems(self, pending: Sequence[int], workers: int) -> Iterator[str]:
+        """Small crops do not keep several threads of a processor busy: there each thread encodes a study of its own."""
+        threads = torch.get_num_threads()
+        is_small = math.prod(self._model.config.crop_size_xyz) < _SMALL_CROP
+        if self._device.type != "cpu" or not is_small or threads == 1:
+            yield from super()._problems(pending, workers)
+            return
+        torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(threads) as pool:
+                yield from pool.map(self._try, pending)
+        finally:
+            torch.set_num_threads(threads)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self._model.parameters()).device
+
     @torch.inference_mode()
     def _compute(self, number: int) -> dict[str, np.ndarray]:
         crops = self._crops[number]
-        device = next(self._model.parameters()).device
+        device = self._device
         images = crop_tensor(np.concatenate([crops.image[None], crops.textures]), device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
             tokens = self._model.read_voxels(images)

@@ -110,12 +110,16 @@ class StudyStore(ABC):
                 size = self._path(first).stat().st_size
                 check_room(self.folder, size * len(pending), f"{len(pending)} more studies")
                 break
+        yield from zip(pending, self._problems(pending, workers), strict=True)
+
+    def _problems(self, pending: Sequence[int], workers: int) -> Iterator[str]:
+        """Computes these studies; why each has no arrays, or nothing."""
         if workers <= 1 or len(pending) < 2:
-            yield from zip(pending, map(self._try, pending), strict=True)
+            yield from map(self._try, pending)
         else:
             few = max(1, min(16, len(pending) // (8 * workers)))
             with worker_pool(workers) as pool:
-                yield from zip(pending, pool.map(self._try, pending, chunksize=few), strict=True)
+                yield from pool.map(self._try, pending, chunksize=few)
 
     def _try(self, number: int) -> str:
         try:

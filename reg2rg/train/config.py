@@ -21,6 +21,7 @@ class TrainConfig:
         stage: vision (encoders learn region, abnormalities and lesions from crops) or report (the language model
             learns to name regions and to report on them).
         data: the dataset, a folder that holds dataset/ or a manifest CSV.
+        studies: the first so many of the train split; null for all.
         out: folder of the run; an unfinished run there is resumed.
         start: what to start from: sizes by name (phantom), or a folder of ours.
         encoders: the file that stage vision left, or a model's weights, whose encoders the run starts from; empty for
@@ -70,6 +71,7 @@ class TrainConfig:
     stage: Literal["vision", "report"]
     data: str
     out: str
+    studies: int | None = None
     start: str = "phantom"
     encoders: str = ""
     vocabulary: int = 1000
@@ -108,9 +110,10 @@ class TrainConfig:
         return groups[self.inputs] if self.inputs in groups else tuple(self.inputs.split("+"))
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulate", "save_every", "max_length", "fewest_regions"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("studies", "steps", "batch_size", "accumulate", "save_every", "max_length", "fewest_regions"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name}: expected at least 1, got {value}")
         for name in ("warmup_steps", "weight_decay", "plan_weight", "validate", "workers"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name}: expected 0 or more, got {getattr(self, name)}")

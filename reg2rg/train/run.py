@@ -76,7 +76,7 @@ def _train_vision(config: TrainConfig, out: Path) -> dict[str, Any]:
     model = build_model(_sizes(config, _SIZES_ONLY))
     if config.encoders:
         load_encoders(model, Path(config.encoders))
-    studies = _vision_studies(config, "train", model.config)
+    studies = _vision_studies(config, "train", model.config, config.studies)
     trainee = vision.VisionPretrainer(model, studies.usual_cells())
     _fit(config, out, trainee, studies, vision.collate)
     model_folder.write_tensor_file(out / ENCODERS_FILE, encoder_tensors(model))
@@ -97,7 +97,7 @@ def _vision_studies(
 
 def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
     dataset = open_dataset(Path(config.data), "train")
-    references = [dataset.reference(index) for index in range(len(dataset))]
+    references = [dataset.reference(index) for index in range(len(dataset))][: config.studies]
     usual = {"plan_weight": 0, "finding_weight": 1, "reword": False}
     read = [name for name, value in usual.items() if getattr(config, name) != value]
     if read and not is_phantom_dataset(Path(config.data)):
@@ -109,7 +109,7 @@ def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
         raise InputError(f"{config.data}: no study of the train split has region texts to learn from")
     model, processor = _start(config, references)
     _choose_parts(model, config)
-    studies = _report_studies(config, dataset, model)
+    studies = _report_studies(config, dataset, model, config.studies)
     held_out = None
     if config.validate:
         valid = open_dataset(Path(config.data), "valid")

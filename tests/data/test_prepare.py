@@ -145,6 +145,35 @@ def test_tokens_of_a_model_saved_in_float16_are_those_that_a_training_from_it_lo
     assert all(map(tokens.is_current, range(len(tokens)))) and len(tokens) == 2
 
 
+def test_tokens_do_not_depend_on_the_number_of_threads(
+    data: Path, tmp_path: Path, sizes: Reg2RGConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, dataset, before = build_model(sizes), open_dataset(data, "valid"), torch.get_num_threads()
+    at_work: list[int] = []
+    encode = TokenStore._compute
+
+    def counted(store: TokenStore, number: int) -> dict[str, np.ndarray]:
+        at_work.append(torch.get_num_threads())
+        return encode(store, number)
+
+    monkeypatch.setattr(TokenStore, "_compute", counted)
+    stores = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            crops = CropStore(dataset, tmp_path / f"cache-{threads}", sizes)
+            crops.fill()
+            stores.append(TokenStore(crops, model, bf16=False))
+            assert stores[-1].fill() == {} and torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert at_work == [1, 1, 3, 1], "the first study foretells the room that is needed; the others have a thread each"
+    for index in range(2):
+        one, three = (store.arrays(index) for store in stores)
+        for name, values in one.items():
+            np.testing.assert_array_equal(values, three[name])
+
+
 def test_a_disk_without_room_is_refused_before_the_work(
     data: Path, tmp_path: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

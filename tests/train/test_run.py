@@ -86,6 +86,21 @@ def test_vision_goes_on_from_a_models_encoders(world: Path, tmp_path: Path) -> N
         torch.testing.assert_close(value, known[name].to(value.dtype), msg=name)
 
 
+def test_the_first_studies_teach_what_a_dataset_of_these_alone_does(
+    world: Path, encoders: Path, tmp_path: Path
+) -> None:
+    write_dataset(tmp_path / "data", count=2, seed=1, split="train", workers=1)
+    for stage, left in (("vision", ENCODERS_FILE), ("report", f"model/{WEIGHTS_FILE}")):
+        few = replace(
+            config(world, stage, f"few-{stage}"), encoders=str(encoders), steps=1, learning_rate=1.0, warmup_steps=0
+        )
+        train(replace(few, studies=2))
+        train(replace(few, data=str(tmp_path / "data"), out=str(tmp_path / stage), cache=str(tmp_path / "cache")))
+        expected, found = (read_tensor_file(out / left) for out in (tmp_path / stage, world / f"few-{stage}"))
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, msg=name)
+
+
 def test_report_stage_starts_from_the_encoders(world: Path, encoders: Path) -> None:
     train(replace(config(world, "report", "report"), encoders=str(encoders)))
     reporter = Reporter.load(str(world / "report" / "model"), "cpu")
