@@ -24,6 +24,7 @@ check: .venv/ready
 # The marker is newer than what it was made from, so a second run installs nothing.
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 13) else f"reg2rg needs Python 3.11 or 3.12, found {v.major}.{v.minor}: make PYTHON=python3.11")'
+	@echo "Setting up .venv: 2.3 GB of packages, one to some fifteen minutes, this once."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dicom,serve,evaluate,viewer,dev]'
 	touch $@

@@ -14,6 +14,8 @@ _EXTRAS = {
     "dicom": ("pydicom", "highdicom", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm"),
     "serve": ("pynetdicom", "dicomweb-client", "fastapi", "uvicorn", "prometheus-client"),
     "train": ("matplotlib",),
+    "evaluate": (),  # needs nothing more
+    "viewer": (),
     "quantized": ("bitsandbytes",),
     "ray": ("ray",),
 }

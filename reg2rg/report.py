@@ -56,6 +56,11 @@ class RegionReport:
         """Whether the model recognized the region that the mask shows."""
         return self.recognized_as == self.name
 
+    @property
+    def taken_for(self) -> str:
+        """The name the model gave it, as a reader is told."""
+        return self.recognized_as or "nothing"
+
 
 @dataclass(frozen=True)
 class ModelSource:

@@ -143,7 +143,7 @@ def _evaluate(region: RegionReport) -> Iterator[TextContentItem | CodeContentIte
     if not region.text:
         yield _comment("The model wrote nothing about this region.")
     elif not region.agrees:
-        yield _comment(f"The model took this region for: {region.recognized_as}.")
+        yield _comment(f"The model took this region for: {region.taken_for}.")
     for doubt in region.mask_doubts:
         yield _comment(f"Doubtful mask: {doubt}.")
 

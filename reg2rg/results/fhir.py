@@ -82,7 +82,8 @@ class _Names:
 def _diagnostic_report(
     names: _Names, report: Report, pdf: bytes, context: Json, study: Json | None, observations: list[Json]
 ) -> Json:
-    stated = [name for region in report.regions for name in _stated(region)]
+    # A text about a region that was taken for another may be about that one: its codes stay with its observation.
+    stated = [name for region in report.regions if region.agrees for name in _stated(region)]
     said = [DISCLAIMER, report.model.notice, *report.warnings, report.text]
     resource: Json = {
         "resourceType": "DiagnosticReport",
@@ -113,8 +114,8 @@ def _diagnostic_report(
 def _observe(names: _Names, region: RegionReport, context: Json) -> Json:
     """What is said about a region, and how large it is."""
     notes = [DISCLAIMER]
-    if region.recognized_as and not region.agrees:
-        notes.append(f"The model took this region for: {region.recognized_as}.")
+    if region.text and not region.agrees:
+        notes.append(f"The model took this region for: {region.taken_for}.")
     notes += [f"Doubtful mask: {doubt}." for doubt in region.mask_doubts]
     volume = {
         "value": round(region.volume_ml, 3),

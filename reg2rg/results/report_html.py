@@ -61,7 +61,7 @@ def _paragraph(region: RegionReport) -> str:
 def _verdict(region: RegionReport) -> str:
     if region.agrees:
         return '<span class="agrees" title="the model recognized the region">✓ recognized</span>'
-    name = region.recognized_as or "nothing"
+    name = region.taken_for
     return f'<span class="differs">taken for: {escape(name)}</span>'
 
 

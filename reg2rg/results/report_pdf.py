@@ -167,12 +167,13 @@ def _abnormalities(report: Report) -> str:
     read = [(region, sentence) for region in report.regions for sentence in region.sentences]
     regions: dict[str, list[str]] = {}
     for region, sentence in read:
+        place = region.name if region.agrees else f"{region.name}, not recognized"
         for name in sentence.abnormalities or ():
             regions.setdefault(name, [])
-            if region.name not in regions[name]:
-                regions[name].append(region.name)
+            if place not in regions[name]:
+                regions[name].append(place)
     if regions:
-        return "; ".join(f"{name} ({', '.join(names)})" for name, names in regions.items())
+        return "; ".join(f"{name} ({'; '.join(places)})" for name, places in regions.items())
     return "none stated" if all(sentence.abnormalities is not None for _, sentence in read) else "not coded"
 
 
@@ -186,7 +187,7 @@ def _region(region: RegionReport, pictures: tuple[SlicePicture, ...]) -> Flowabl
     if region.agrees:
         verdict = f'<font color="{_SOFT.hexval()}">✓ recognized</font>'
     else:
-        taken_for = _markup(region.recognized_as or "nothing")
+        taken_for = _markup(region.taken_for)
         verdict = f'<font color="{_WARN.hexval()}">taken for: {taken_for}</font>'
     name = region.name[:1].upper() + region.name[1:]
     heading = f'<font name="{_BOLD}" size="10">{_markup(name)}</font>&nbsp;&nbsp; {verdict}'

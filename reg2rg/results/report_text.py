@@ -11,7 +11,7 @@ def report_to_text(report: Report, width: int | None = None) -> str:
     width = width or min(100, shutil.get_terminal_size().columns)
     lines = [f"{report.study_id}", *textwrap.wrap(f"{DISCLAIMER} {report.model.notice}".strip(), width), ""]
     for region in report.regions:
-        verdict = "" if region.agrees else f"  [taken for: {region.recognized_as or 'nothing'}]"
+        verdict = "" if region.agrees else f"  [taken for: {region.taken_for}]"
         doubtful = "  [doubtful mask]" if region.mask_doubts else ""
         lines.append(f"{region.name}{verdict}{doubtful}")
         lines += textwrap.wrap(region.text or "(nothing)", width, initial_indent="    ", subsequent_indent="    ")

@@ -122,7 +122,6 @@ def test_it_says_what_the_report_says(report: Report, series: DicomSeries) -> No
     assert diagnostic["code"]["coding"] == [{"system": "http://loinc.org", "code": "24627-2"}]
     assert diagnostic["category"][0]["coding"][0]["code"] == "RAD"
     assert diagnostic["conclusion"] == report.text == "A nodule. Another. No fracture."
-    assert [concept["text"] for concept in diagnostic["conclusionCode"]] == ["Lung nodule", "Lung opacity"]
     for part in (DISCLAIMER, "Knows phantoms only.", "Odd &lt;scan&gt;.", "study &amp; co"):
         assert part in diagnostic["text"]["div"]
     lung, heart, other = resources(bundle, "Observation")
@@ -140,6 +139,18 @@ def test_it_says_what_the_report_says(report: Report, series: DicomSeries) -> No
     assert heart["note"][1]["text"] == "Doubtful mask: its volume is <odd>."
     assert (other["valueString"], other["code"]["text"]) == ("No fracture.", "Findings: other")
     assert "secret" not in str(bundle)
+
+
+def test_only_of_recognized_regions_is_anything_concluded(report: Report) -> None:
+    lung, heart = report.regions
+    (diagnostic,) = resources(report_to_fhir(report, PDF), "DiagnosticReport")
+    assert "conclusionCode" not in diagnostic, "taken for the pleura, of which the text may speak"
+    recognized = replace(report, regions=(replace(lung, recognized_as="lung"), heart))
+    (diagnostic,) = resources(report_to_fhir(recognized, PDF), "DiagnosticReport")
+    assert [concept["text"] for concept in diagnostic["conclusionCode"]] == ["Lung nodule", "Lung opacity"]
+    nameless = replace(report, regions=(replace(lung, recognized_as=None), heart))
+    observation = resources(report_to_fhir(nameless, PDF), "Observation")[0]
+    assert observation["note"][1]["text"] == "The model took this region for: nothing."
 
 
 def test_the_program_and_its_model_are_named(report: Report) -> None:

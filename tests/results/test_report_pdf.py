@@ -128,6 +128,11 @@ def test_sentences_that_nobody_read_are_not_called_normal(report: Report, pictur
     assert "Abnormalities none stated" in pages(report_to_pdf(replace(report, regions=(normal,)), pictures))[0]
 
 
+def test_abnormalities_of_a_region_that_was_not_recognized_are_marked(report: Report, pictures: ReportPictures) -> None:
+    taken = replace(report.regions[0], recognized_as="pleura")
+    assert "Lung nodule (lung, not recognized)" in pages(report_to_pdf(replace(report, regions=(taken,)), pictures))[0]
+
+
 def test_dicom_names_the_study_without_the_patients_name(report: Report, pictures: ReportPictures) -> None:
     header = {
         "00100010": {"vr": "PN", "Value": [{"Alphabetic": "DOE^JOHN"}]},
