@@ -1,6 +1,7 @@
 """What each part of the method carries: a table and a picture from the ablation runs' own files.
 
-    RUN="reg2rg train --config phantom-report --steps 800 --writing.regions_per_prompt null --writing.sampling null \
+    RUN="reg2rg train --config phantom-report --studies 4000 --steps 800 --reword false --finding_weight 1.5 \
+        --writing.regions_per_prompt null --writing.sampling null \
         --writing.median_quantities false"
     for INPUTS in none global texture geometry texture+geometry all; do
         $RUN --inputs $INPUTS --out runs/ablations/$INPUTS
@@ -16,12 +17,13 @@
 
 All regions of a study stand in one prompt and the likeliest words are written, as published, but for the last row.
 Every run is a language model of its own. Runs that differ only in their seed are one row: the mean of the seeds, the
-lowest and highest of them where there are several, and the 95 % interval over resampled phantoms (mean of the limits).
+lowest and highest of them where there are several, and the 95 % interval over resampled phantoms (mean of the limits;
+"-" where nothing is found and resampling has nothing to vary).
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +71,8 @@ class Score:
 
     def __str__(self) -> str:
         spread = f"; seeds {min(self.seeds):.2f} to {max(self.seeds):.2f}" if len(self.seeds) > 1 else ""
-        return f"{self.mean:.2f} ({self.low:.2f} to {self.high:.2f}{spread})"
+        interval = "-" if np.isnan(self.low) else f"{self.low:.2f} to {self.high:.2f}"
+        return f"{self.mean:.2f} ({interval}{spread})"
 
 
 def main() -> None:
@@ -138,12 +141,36 @@ def markdown(runs: dict[tuple[str, bool], list[dict[str, Any]]]) -> str:
         naming = np.mean([run["scores"]["naming"]["accuracy"] for run in members])
         figures = [str(score(members, path)) for path in COLUMNS.values()]
         lines.append(f"| {ROWS[key]} | {len(members)} | {naming:.3f} | {' | '.join(figures)} |")
+    lines += ["", *(f"- {statement}" for statement in statements(runs))]
     lines += ["", "F1 of each abnormality:", "", f"| abnormality | {' | '.join(ROWS[key] for key in runs)} |"]
     lines.append("|---" * (1 + len(runs)) + "|")
     for name in first["scores"]["findings"]["per_abnormality"]:
         means = [f"{score(members, ('per_abnormality', name)).mean:.2f}" for members in runs.values()]
         lines.append(f"| {name} | {' | '.join(means)} |")
     return "\n".join(lines) + "\n"
+
+
+def statements(runs: dict[tuple[str, bool], list[dict[str, Any]]]) -> Iterator[str]:
+    """What the table says of each part of the method, as far as its rows are there."""
+
+    def naming(shown: str) -> float:
+        return float(np.mean([run["scores"]["naming"]["accuracy"] for run in runs[shown, True]]))
+
+    for more, less, column, what in (
+        ("all", "global", "all 18, micro", "Regions as they are seen by themselves, beside the whole image"),
+        ("texture+geometry", "texture", "cardiomegaly", "The mask, of which the crop forgets the size"),
+        ("all", "global", "calcifications", "Crops, for what is small, beside the whole image"),
+        ("all", "geometry", "calcifications", "Crops, for what is small, beside the mask"),
+        ("all", "geometry", "nodules >= 10 mm", "The same for nodules (always stating them is as good without crops)"),
+    ):
+        if (more, True) in runs and (less, True) in runs:
+            high, low = (score(runs[shown, True], COLUMNS[column]).mean for shown in (more, less))
+            yield f"{what}: {column} {high:.2f} with {more}, {low:.2f} with {less} alone, {high - low:.2f} apart."
+    if ("global", True) in runs and ("all", True) in runs:
+        yield (
+            f"Without anything of the regions by themselves they are named by chance: {naming('global'):.3f} right "
+            f"instead of {naming('all'):.3f}."
+        )
 
 
 def draw(runs: dict[tuple[str, bool], list[dict[str, Any]]], path: Path) -> None:
@@ -160,7 +187,8 @@ def draw(runs: dict[tuple[str, bool], list[dict[str, Any]]], path: Path) -> None
             found = score(members, way)
             axis.plot([found.low, found.high], [place, place], color="0.6", linewidth=2)
             axis.plot(found.seeds, [place] * len(found.seeds), "o", color="C0", markersize=5)
-        axis.set(xlim=(-0.03, 1.03), title=title)
+        axis.set(xlim=(-0.03, 1.03), xticks=(0, 0.5, 1))
+        axis.set_title(title, fontsize=10)
         axis.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(places, [ROWS[key] for key in runs])
     figure.supxlabel("F1 on held-out phantoms; grey: 95 % interval", fontsize=9)
