@@ -25,7 +25,7 @@ from reg2rg.train.plan import Plan, plan_of
 from reg2rg.train.questions import QUESTIONS, questions_loss
 from reg2rg.vocabulary import IGNORED_LABEL
 
-_LENGTH_STEP = 16
+_LENGTH_STEP = 64
 """Lengths of batches are multiples of it: a CPU's kernels are made anew, and kept, for each length they meet."""
 
 Findings = Sequence[tuple[str, str]]

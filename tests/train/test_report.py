@@ -82,7 +82,7 @@ def test_lengths_are_few_and_what_is_added_teaches_nothing(processor: Processor)
     alone = processor.example([(name, f"The {name} is normal.") for name in NAMES], 2048)
     longest = len(alone.ids)
     batch = ReportBatches(processor, 2048)([data[0], data[1]])
-    assert longest < batch["token_ids"].shape[1] == -(-longest // 16) * 16
+    assert longest < batch["token_ids"].shape[1] == -(-longest // 64) * 64
     assert batch["token_ids"][0, :longest].tolist() == list(alone.ids)
     assert batch["labels"][0, :longest].tolist() == list(alone.labels)
     assert (batch["labels"][:, longest:] == IGNORED_LABEL).all()
