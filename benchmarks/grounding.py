@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from reg2rg.generate import GenerationSettings, Reporter
 from reg2rg.grounding import measure_grounding
+from reg2rg.model.config import WritingConfig
 
 
 def main() -> None:
@@ -42,12 +43,21 @@ def main() -> None:
             "seeds": f"{seeds[0]} to {seeds[-1]}",
             "sha256": reporter.source.sha256[:12],
             "regions": writing.regions_per_prompt or "all",
-            "words": f"drawn at a temperature of {writing.sampling.temperature:g}"
-            if writing.sampling
-            else "the likeliest",
+            "words": _words(writing),
         }
         args.markdown.write_text(PAGE.format(**way, table=table))
     print(table)
+
+
+def _words(writing: WritingConfig) -> str:
+    if writing.sampling is None:
+        return "the likeliest"
+    drawn = f"drawn at a temperature of {writing.sampling.temperature:g}"
+    return (
+        drawn
+        if writing.drafts == 1
+        else f"{drawn}, of {writing.drafts} drafts the one that agrees most with the others"
+    )
 
 
 PAGE = """# Grounding

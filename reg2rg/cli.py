@@ -265,6 +265,12 @@ def add_writing(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help=f"write the median of the sizes and degrees that the model believes in, or the likeliest word {own}",
     )
+    parser.add_argument(
+        "--drafts",
+        type=int,
+        metavar="N",
+        help=f"texts sampled for each prompt, of which the one is kept that agrees most with the others {own}",
+    )
 
 
 def writing_settings(args: argparse.Namespace) -> "GenerationSettings":
@@ -279,6 +285,7 @@ def writing_settings(args: argparse.Namespace) -> "GenerationSettings":
         seed=args.seed,
         regions_per_prompt=args.regions_per_prompt,
         median_quantities=args.median_quantities,
+        drafts=args.drafts,
     )
 
 

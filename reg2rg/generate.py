@@ -23,6 +23,7 @@ from reg2rg.data.crops import CropStore
 from reg2rg.data.dataset import Dataset
 from reg2rg.data.encoded import EncodedStudy
 from reg2rg.errors import InputError
+from reg2rg.evaluate.consensus import most_agreed
 from reg2rg.files import sha256, staged_file, write_json
 from reg2rg.geometry import axis_bits, bits_box
 from reg2rg.model.config import Sampling, WritingConfig
@@ -61,7 +62,7 @@ class GenerationSettings:
         sample: draw words by their probability instead of taking the likeliest.
         temperature, top_p: of the drawing, see `reg2rg.model.config.Sampling`.
         seed: of the drawing; what is drawn for a study depends on its id and this alone.
-        regions_per_prompt, median_quantities: see `reg2rg.model.config.WritingConfig`.
+        regions_per_prompt, median_quantities, drafts: see `reg2rg.model.config.WritingConfig`.
 
     What is None is as the model's configuration has it (`WritingConfig`).
     """
@@ -73,11 +74,13 @@ class GenerationSettings:
     seed: int = 0
     regions_per_prompt: int | None = None
     median_quantities: bool | None = None
+    drafts: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise InputError(f"max_new_tokens: expected at least 1, got {self.max_new_tokens}")
-        WritingConfig(self.regions_per_prompt, self._drawn(Sampling()))  # which refuse what cannot be
+        drafts = 1 if self.drafts is None else self.drafts
+        WritingConfig(self.regions_per_prompt, self._drawn(Sampling()), drafts=drafts)  # which refuse what cannot be
         if self.sample is False:
             self._check_nothing_of_drawing()
 
@@ -95,6 +98,7 @@ class GenerationSettings:
             usual.regions_per_prompt if regions is None else regions,
             self._drawn(usual.sampling or Sampling()) if is_drawn else None,
             usual.median_quantities if median is None else median,
+            1 if not is_drawn else usual.drafts if self.drafts is None else self.drafts,
         )
 
     def _drawn(self, usual: Sampling) -> Sampling:
@@ -105,8 +109,8 @@ class GenerationSettings:
         )
 
     def _check_nothing_of_drawing(self) -> None:
-        if self.temperature is not None or self.top_p is not None:
-            raise InputError("temperature, top_p: expected words to be drawn; add --sample, or leave them out")
+        if self.temperature is not None or self.top_p is not None or (self.drafts or 1) > 1:
+            raise InputError("temperature, top_p, drafts: expected words to be drawn; add --sample, or leave them out")
 
     def to_json(self, usual: WritingConfig) -> dict[str, Any]:
         """What is used in the end, for records of runs."""
@@ -129,29 +133,48 @@ class WrittenReport(NamedTuple):
     beyond: str = ""
 
 
+class _Draft(NamedTuple):
+    """A text that a model wrote, and whether it came to its end."""
+
+    text: str
+    is_complete: bool
+
+
 @dataclass
 class _Answers:
-    """What a model writes of one study: by the slots that a prompt asked for, a text and whether it came to its end."""
+    """What a model writes of one study: for the slots that each of its prompts asks for, drafts by their number."""
 
     place: int
-    parts: int
-    by_part: dict[tuple[int, ...], tuple[str, bool]] = field(default_factory=dict)
+    expected: int
+    drafts_by_part: dict[tuple[int, ...], dict[int, _Draft]] = field(default_factory=dict)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all drafts are there that are expected of its prompts."""
+        return sum(map(len, self.drafts_by_part.values())) == self.expected
 
     def together(self) -> WrittenReport:
-        ordered = sorted(self.by_part.items())
-        texts = [(part, text) for part, (text, _) in ordered]
-        is_complete = all(is_complete for _, (_, is_complete) in ordered)
-        if len(texts) == 1:
-            return WrittenReport(self.place, texts[0][1], is_complete)
-        text, beyond = join_answers(texts)
+        ordered = sorted(self.drafts_by_part.items())
+        chosen = [(part, _chosen([drafts[number] for number in sorted(drafts)])) for part, drafts in ordered]
+        is_complete = all(draft.is_complete for _, draft in chosen)
+        if len(chosen) == 1:
+            return WrittenReport(self.place, chosen[0][1].text, is_complete)
+        text, beyond = join_answers([(part, draft.text) for part, draft in chosen])
         return WrittenReport(self.place, text, is_complete, beyond)
 
 
+def _chosen(drafts: list[_Draft]) -> _Draft:
+    """The one that says what most say; one that was cut only where all were."""
+    whole = [draft for draft in drafts if draft.is_complete] or drafts
+    return whole[most_agreed([draft.text for draft in whole])]
+
+
 class _Asked(NamedTuple):
-    """A prompt: the study it belongs to, and the slots of the regions it asks for."""
+    """A prompt: the study it belongs to, the slots of the regions it asks for, and which draft is written of it."""
 
     answers: _Answers
     part: tuple[int, ...]
+    draft: int
 
 
 class Reporter:
@@ -314,14 +337,14 @@ class Reporter:
             for place, (key, study) in enumerate(studies):
                 slots = list(range(len(study.regions)))
                 parts = [tuple(slots[start : start + per_prompt]) for start in slots[::per_prompt]]
-                features, answers = self._features(study), _Answers(place, len(parts))
+                features, answers = self._features(study), _Answers(place, len(parts) * writing.drafts)
                 for part in parts:
-                    asked.append(_Asked(answers, part))
+                    embeddings = self._embed(features, part, with_other and part == parts[-1])
                     of_part = "" if part == tuple(slots) else f" {study.regions[part[0]]}"
-                    yield Prompt(
-                        self._embed(features, part, with_other and part == parts[-1]),
-                        seed=zlib.crc32(f"{settings.seed} {key}{of_part}".encode()),
-                    )
+                    for draft in range(writing.drafts):
+                        asked.append(_Asked(answers, part, draft))
+                        of_draft = f" draft {draft}" if draft else ""
+                        yield Prompt(embeddings, seed=zlib.crc32(f"{settings.seed} {key}{of_part}{of_draft}".encode()))
 
         eos_id = self.processor.eos_id
         write_on = self.model.generate if self._vllm is None else self._vllm.write_on
@@ -329,13 +352,14 @@ class Reporter:
             prompts(),
             eos_id=eos_id,
             max_new_tokens=settings.max_new_tokens,
-            rows=rows * -(-most_regions // per_prompt),
+            rows=rows * -(-most_regions // per_prompt) * writing.drafts,
             sampling=writing.sampling,
             quantities=self.processor.quantities if writing.median_quantities else None,
         ):
-            answers, part = asked[number]
-            answers.by_part[part] = (self.processor.decode(ids), ids[-1:] == [eos_id])
-            if len(answers.by_part) == answers.parts:
+            answers, part, draft = asked[number]
+            text = _Draft(self.processor.decode(ids), is_complete=ids[-1:] == [eos_id])
+            answers.drafts_by_part.setdefault(part, {})[draft] = text
+            if answers.is_whole:
                 yield answers.together()
 
     @torch.inference_mode()

@@ -153,6 +153,20 @@ Scale = Sequence[Sequence[int]]
 """Ids of tokens that say how much, from the least on; those of one step say the same."""
 
 _DEGREES = (("minimal", "slight", "mild", "small"), ("moderate", "medium"), ("severe", "marked", "extensive", "large"))
+_STEP_OF_DEGREE = {word: step for step, words in enumerate(_DEGREES) for word in words}
+
+
+def step_of_degree(word: str) -> int | None:
+    """The step of a word of degree, from 0 on; None for any other word.
+
+    >>> step_of_degree("mildly"), step_of_degree("Marked"), step_of_degree("nodule")
+    (0, 2, None)
+    """
+    return _STEP_OF_DEGREE.get(_stem(word))
+
+
+def _stem(word: str) -> str:
+    return word.lower().removesuffix("ly")
 
 
 def scales(tokenizer: PreTrainedTokenizerBase) -> list[Scale]:
@@ -165,8 +179,7 @@ def scales(tokenizer: PreTrainedTokenizerBase) -> list[Scale]:
     """
     words: dict[str, list[int]] = {}
     for token, id in sorted(tokenizer.get_vocab().items()):
-        word = token.lstrip("Ġ▁").lower()
-        words.setdefault(word if word.isdigit() else word.removesuffix("ly"), []).append(id)
+        words.setdefault(_stem(token.lstrip("Ġ▁")), []).append(id)
     numbers = sorted(int(word) for word in words if word.isascii() and word.isdigit() and str(int(word)) == word)
     degrees = [[id for word in step for id in words.get(word, ())] for step in _DEGREES]
     return [

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,6 +153,54 @@ def test_draws_of_a_region_hang_on_no_order(phantom_study: Phantom) -> None:
     assert texts[0] == texts[1] and len(texts[0]) == len(crops.regions)
 
 
+def test_the_draft_that_says_what_most_say_is_kept(scripted: Reporter, phantom_study: Phantom) -> None:
+    crops = scripted.processor.crop(phantom_study.study)
+    texts = ["Clear lungs.", "A nodule of 12 mm.", "A nodule of 11 mm.", "A nodule of 40 mm."]
+    scripted.model.texts = tuple(f"The region 0 is lung: {text}" for text in texts) * len(crops.regions)
+    settings = GenerationSettings(regions_per_prompt=1, sample=True, drafts=4)
+    ((_, text, is_complete, beyond),) = scripted.write([("study", crops)], settings)
+    assert is_complete and not beyond
+    assert [finding.text for finding in parse_report(text).findings] == ["A nodule of 12 mm."] * len(crops.regions)
+    scripted.model.texts = scripted.model.texts[: len(crops.regions)]
+    ((_, text, *_),) = scripted.write([("study", crops)], GenerationSettings(regions_per_prompt=1, sample=True))
+    assert [finding.text for finding in parse_report(text).findings] == [
+        texts[n % 4] for n in range(len(crops.regions))
+    ]
+
+
+def test_a_draft_that_was_cut_is_kept_only_where_all_were(scripted: Reporter, phantom_study: Phantom) -> None:
+    crops = scripted.processor.crop(phantom_study.study)
+    cut = "The region 0 is lung: " + "A nodule of 12 mm. " * 9
+    settings = GenerationSettings(40, sample=True, drafts=3)
+    for texts, ends in ((("The region 0 is lung: Clear.", cut, cut), True), ((cut, cut, cut), False)):
+        scripted.model.texts = texts
+        ((_, text, is_complete, _),) = scripted.write([("study", crops)], settings)
+        assert is_complete == ends and ("Clear" in text) == ends
+
+
+def test_drafts_are_the_same_in_any_batch_and_the_first_is_the_only_one_of_before(phantom_study: Phantom) -> None:
+    reporter = Reporter.load("phantom", "cpu")
+    crops = reporter.processor.crop(phantom_study.study)
+    few = replace(crops, regions=crops.regions[:3], textures=crops.textures[:3], masks=crops.masks[:3])
+    prompts: list[Prompt] = []
+    write_on = reporter.model.generate
+
+    def taken(given: Iterable[Prompt], **settings: Any) -> Iterator[Written]:
+        prompts.extend(taken := list(given))
+        return write_on(taken, **settings)
+
+    reporter.model.generate = taken  # type: ignore[method-assign]
+    settings = GenerationSettings(sample=True, temperature=1.0, drafts=3, max_new_tokens=60)
+    together = sorted(reporter.write([("one", few), ("two", few)], settings, rows=2))
+    seeds = [prompt.seed for prompt in prompts]
+    assert len(set(seeds)) == len(seeds) == 2 * 3 * 3
+    ((_, *alone),) = reporter.write([("two", few)], settings)
+    assert list(together[1])[1:] == alone
+    prompts.clear()
+    list(reporter.write([("two", few)], replace(settings, drafts=1)))
+    assert [prompt.seed for prompt in prompts] == seeds[9::3]
+
+
 def test_only_the_last_prompt_asks_for_the_other_report(scripted: Reporter, phantom_study: Phantom) -> None:
     crops = scripted.processor.crop(phantom_study.study)
     asked: list[tuple[int, bool]] = []
@@ -168,7 +217,13 @@ def test_what_is_not_asked_is_as_the_model_has_it() -> None:
     assert GenerationSettings(temperature=0.7).applied_to(usual).sampling == Sampling(0.7, 0.9)
     assert GenerationSettings(sample=False, regions_per_prompt=10).applied_to(usual) == WritingConfig(10, None, True)
     assert GenerationSettings(sample=True).applied_to(WritingConfig()).sampling == Sampling()
-    for given in ({"temperature": 0.7}, {"top_p": 0.9, "sample": False}):
+    several = replace(usual, drafts=5)
+    assert GenerationSettings().applied_to(several) == several
+    assert GenerationSettings(drafts=2).applied_to(several).drafts == 2
+    assert GenerationSettings(sample=False).applied_to(several).drafts == 1
+    with pytest.raises(InputError, match="drafts: expected at least 1, got 0"):
+        GenerationSettings(drafts=0)
+    for given in ({"temperature": 0.7}, {"drafts": 2}, {"top_p": 0.9, "sample": False}):
         with pytest.raises(InputError, match="drawn"):
             GenerationSettings(**given).applied_to(WritingConfig(sampling=Sampling() if "sample" in given else None))  # type: ignore[arg-type]
 

@@ -184,15 +184,24 @@ class WritingConfig:
         sampling: how words are drawn; None for the likeliest.
         median_quantities: write the median of the numbers and degrees that the model believes in, not the likeliest
             word (`reg2rg.model.quantities`); of numbers only where whole ones are words of the vocabulary.
+        drafts: texts that are drawn for each prompt, of which the one is kept that agrees most with the others
+            (`reg2rg.evaluate.consensus`).
     """
 
     regions_per_prompt: int | None = None
     sampling: Sampling | None = None
     median_quantities: bool = False
+    drafts: int = 1
 
     def __post_init__(self) -> None:
-        if self.regions_per_prompt is not None and self.regions_per_prompt < 1:
-            raise InputError(f"regions_per_prompt: expected at least 1, got {self.regions_per_prompt}")
+        for name in ("regions_per_prompt", "drafts"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name}: expected at least 1, got {value}")
+        if self.drafts > 1 and self.sampling is None:
+            raise InputError(
+                f"drafts: {self.drafts} of the likeliest words would all be the same; draw words, or leave 1"
+            )
 
 
 @dataclass(frozen=True)

@@ -133,20 +133,31 @@ class _Batch:
         """One more token for each row that has not ended."""
         table = self._language.get_input_embeddings()
         last = torch.tensor([row.ids[-1] for row in self.rows], device=table.weight.device)
-        self._forward(self._cache, table(last[:, None]), self.rows)
+        self._append(self.rows, self._scores(self._cache, table(last[:, None]), self.rows))
 
     def _read(self, rows: Sequence[_Row]) -> Any:
-        """A cache of the rows' prompts, which end together."""
+        """A cache of the rows' prompts, which end together; a prompt of several rows is read once."""
         cache = self._kv_cache.fresh_cache()
-        if rows:
-            longest = max(len(row.embeddings) for row in rows)
-            for row in rows:
-                row.start = longest - len(row.embeddings)
-            padded = [functional.pad(row.embeddings, (0, 0, row.start, 0)) for row in rows]
-            self._forward(cache, torch.stack(padded), rows)
+        if not rows:
+            return cache
+        longest = max(len(row.embeddings) for row in rows)
+        for row in rows:
+            row.start = longest - len(row.embeddings)
+        distinct = {id(row.embeddings): row for row in rows}
+        padded = [functional.pad(row.embeddings, (0, 0, row.start, 0)) for row in distinct.values()]
+        scores = self._scores(cache, torch.stack(padded), list(distinct.values()))
+        if len(distinct) < len(rows):
+            number = {key: place for place, key in enumerate(distinct)}
+            places = [number[id(row.embeddings)] for row in rows]
+            cache = self._kv_cache.joined_cache(cache, places, 0, self._kv_cache.fresh_cache(), longest)
+            scores = scores[places]
+        self._append(rows, scores)
         return cache
 
-    def _forward(self, cache: Any, embeddings: Float[Tensor, "row token embedding"], rows: Sequence[_Row]) -> None:
+    def _scores(
+        self, cache: Any, embeddings: Float[Tensor, "row token embedding"], rows: Sequence[_Row]
+    ) -> Float[Tensor, "row vocabulary"]:
+        """Of the token that follows each row's, which are added to the cache."""
         begin = cache.get_seq_length()
         starts = torch.tensor([[row.start] for row in rows], device=embeddings.device)
         columns = torch.arange(begin + embeddings.shape[1], device=embeddings.device)
@@ -158,11 +169,12 @@ class _Batch:
             use_cache=True,
             logits_to_keep=1,
         )
-        for row, token in zip(rows, self._choose(output.logits[:, -1], rows), strict=True):
-            if not row.is_ended:
-                row.ids.append(token)
+        scores: Float[Tensor, "row vocabulary"] = output.logits[:, -1]
+        return scores
 
-    def _choose(self, scores: Float[Tensor, "row vocabulary"], rows: Sequence[_Row]) -> list[int]:
+    def _append(self, rows: Sequence[_Row], scores: Float[Tensor, "row vocabulary"]) -> None:
         drawn = self._sampler(scores, [row.generator for row in rows]) if self._sampler else scores
         chosen: Int[Tensor, " row"] = self._quantities(scores, drawn) if self._quantities else drawn.argmax(dim=-1)
-        return chosen.tolist()
+        for row, token in zip(rows, chosen.tolist(), strict=True):
+            if not row.is_ended:
+                row.ids.append(token)

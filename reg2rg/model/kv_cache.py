@@ -72,11 +72,16 @@ class RoomyLayer(DynamicLayer):
 
 
 def _room_for(parts: Sequence[Tensor], columns: int, more: int = 0) -> Float[Tensor, "row head column dim"]:
-    """The parts' rows one below another, all ending at `columns`; zeros before, and room for more behind."""
+    """The parts' rows one below another, all ending at `columns`; zeros before, and room for more behind.
+
+    The room behind holds anything: nobody reads it before it is written, and memory that is not touched costs nothing.
+    """
     _, heads, _, dim = parts[0].shape
-    room = parts[0].new_zeros(sum(map(len, parts)), heads, columns + more + _ROOM, dim)
+    room = parts[0].new_empty(sum(map(len, parts)), heads, columns + more + _ROOM, dim)
     top = 0
     for part in parts:
-        room[top : top + len(part), :, columns - part.shape[2] : columns] = part
+        rows, begin = room[top : top + len(part)], columns - part.shape[2]
+        rows[:, :, :begin] = 0
+        rows[:, :, begin:columns] = part
         top += len(part)
     return room

@@ -21,7 +21,7 @@ from reg2rg.phantom.truth import is_phantom_dataset, read_truth
 from reg2rg.preprocess import StudyCrops
 from reg2rg.prompt import parse_report
 
-_ROWS = 16  # decoded together
+_ROWS = 4  # decoded together
 
 
 @dataclass(frozen=True)

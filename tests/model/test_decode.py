@@ -68,6 +68,30 @@ def test_short_texts_come_first_and_prompts_are_taken_late(language: Any, prompt
     assert len(ids) == min(len(by_hugging_face(language, prompts[place], 40)) for place in (0, 1))
 
 
+@pytest.mark.parametrize("rows", [1, 4, 30])
+def test_a_prompt_of_several_rows_is_read_once(
+    language: Any, prompts: list[Prompt], rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drafts = [prompt._replace(seed=seed) for prompt in prompts for seed in (7, 8, 9)]
+    apart = [Prompt(prompt.embeddings.clone(), prompt.seed) for prompt in drafts]
+    read: list[int] = []
+    forward = language.forward
+
+    def counted(**given: Any) -> Any:
+        if given["inputs_embeds"].shape[1] > 1:
+            read.append(len(given["inputs_embeds"]))
+        return forward(**given)
+
+    monkeypatch.setattr(language, "forward", counted)
+    settings: dict[str, Any] = {"eos_id": EOS, "max_new_tokens": 12, "sampling": Sampling(temperature=2.0)}
+    together = dict(write_on(language, drafts, rows=rows, **settings))
+    once = sum(read)
+    assert together == dict(write_on(language, apart, rows=rows, **settings))
+    assert sum(read) - once == len(drafts)
+    assert once == {1: len(drafts), 30: len(prompts)}.get(rows, once) and (rows == 1 or once < len(drafts))
+    assert len({tuple(ids) for ids in together.values()}) > len(prompts)
+
+
 @pytest.mark.parametrize("rows", [1, 3])
 def test_sampling_hangs_on_the_seed_alone(language: Any, prompts: list[Prompt], rows: int) -> None:
     torch.manual_seed(5)
