@@ -131,12 +131,12 @@ def test_a_prompt_shows_its_own_regions_alone(phantom_study: Phantom, monkeypatc
     monkeypatch.setattr(Reg2RG, "generate", take)
     reporter = Reporter.load("phantom", "cpu")
     crops = reporter.processor.crop(phantom_study.study)
-    list(reporter.write([("study", crops)], GenerationSettings(regions_per_prompt=1), rows=2))
+    list(reporter.write([("study", crops)], GenerationSettings(regions_per_prompt=1, drafts=1), rows=2))
     assert len(seen) == len(crops.regions)
     lung = crops.regions.index("lung")
     blank = replace(crops, textures=crops.textures.copy(), masks=crops.masks.copy())
     blank.textures[lung], blank.masks[lung] = 0, 0
-    list(reporter.write([("study", blank)], GenerationSettings(regions_per_prompt=1), rows=2))
+    list(reporter.write([("study", blank)], GenerationSettings(regions_per_prompt=1, drafts=1), rows=2))
     same = [torch.equal(a, b) for a, b in zip(seen[: len(crops.regions)], seen[len(crops.regions) :], strict=True)]
     assert [crops.regions[place] for place, is_same in enumerate(same) if not is_same] == ["lung"]
 
@@ -239,7 +239,7 @@ def test_encoding_in_bfloat16_is_near(phantom_study: Phantom, monkeypatch: pytes
     for bf16 in (False, True):
         reporter = Reporter.load("phantom", "cpu", bf16=bf16)
         crops = reporter.processor.crop(phantom_study.study)
-        list(reporter.write([("study", crops)], GenerationSettings(regions_per_prompt=10)))
+        list(reporter.write([("study", crops)], GenerationSettings(regions_per_prompt=10, drafts=1)))
     plain, fast = seen
     assert fast.dtype == plain.dtype == torch.float32
     assert 0 < (fast - plain).norm() / plain.norm() < 0.01
