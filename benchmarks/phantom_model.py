@@ -1,6 +1,6 @@
 """What a model finds on held-out phantoms of any seed, beside always stating it and an image-free control.
 
-    python benchmarks/phantom_model.py --data data --model phantom [--control runs/control/model] [--count 300]
+    python benchmarks/phantom_model.py --data data --model phantom [--control runs/ablations/none/model] [--count 300]
 
 `data` is what `reg2rg phantom data --split valid --seed S --count N` wrote. Prints Markdown: naming, findings by group
 and by abnormality with 95 % intervals, sides, sizes, distinct texts. `--json FILE` keeps all figures. `--orders 20`

@@ -269,7 +269,8 @@ def add_writing(parser: argparse.ArgumentParser) -> None:
         "--drafts",
         type=int,
         metavar="N",
-        help=f"texts sampled for each prompt, of which the one is kept that agrees most with the others {own}",
+        help="texts sampled for each prompt, of which the one is kept that agrees most with the others; so many times "
+        f"the memory and work of writing {own}",
     )
 
 

@@ -14,7 +14,8 @@ from reg2rg.vocabulary import step_of_degree
 
 _WORD = re.compile(r"[a-z]+|\d+(?:\.\d+)?")
 _PLACES = frozenset({"left", "right", "bilateral", "both", "upper", "middle", "lower", "lingula"})
-_RUNG = 0.25  # in the logarithm: numbers within about a quarter of each other are called the same
+_RUNG = 0.25  # of a ladder of logarithms: numbers on one rung differ by 28 % at most
+_LARGEST = 1e6  # a model may write hundreds of digits
 _AMOUNT = "="  # begins what stands for a degree or a number, as no word does
 
 
@@ -61,7 +62,8 @@ def _words(text: str) -> Iterator[str]:
         if (step := step_of_degree(word)) is not None:
             yield f"{_AMOUNT}degree {step}"
         elif word[0].isdigit():
-            yield f"{_AMOUNT}e^{round(math.log(max(float(word), 1)) / _RUNG) * _RUNG:g}"
+            number = min(max(float(word), 1), _LARGEST)
+            yield f"{_AMOUNT}e^{round(math.log(number) / _RUNG) * _RUNG:g}"
         else:
             yield word.removesuffix("ly")
 

@@ -89,15 +89,16 @@ def _vision_studies(
     config: TrainConfig, split: str, sizes: Reg2RGConfig, limit: int | None = None
 ) -> vision.VisionStudies:
     root = Path(config.data)
-    crops = _crops(config, open_dataset(root, split), sizes, limit)
+    dataset = _train_split(config) if split == "train" else open_dataset(root, split)
+    crops = _crops(config, dataset, sizes, limit)
     targets = TargetStore(crops, root, sizes.vision.patches_xyz(sizes.crop_size_xyz))
     _fill(targets, f"targets ({split})", config.workers)
     return vision.VisionStudies(crops, targets, vary=split == "train")
 
 
 def _train_report(config: TrainConfig, out: Path) -> dict[str, Any]:
-    dataset = open_dataset(Path(config.data), "train")
-    references = [dataset.reference(index) for index in range(len(dataset))][: config.studies]
+    dataset = _train_split(config)
+    references = [dataset.reference(index) for index in range(len(dataset))[: config.studies]]
     usual = {"plan_weight": 0, "finding_weight": 1, "reword": False}
     read = [name for name, value in usual.items() if getattr(config, name) != value]
     if read and not is_phantom_dataset(Path(config.data)):
@@ -159,6 +160,15 @@ def _report_studies(
         config.mix_regions,
         config.reword,
     )
+
+
+def _train_split(config: TrainConfig) -> Dataset:
+    dataset = open_dataset(Path(config.data), "train")
+    if config.studies and config.studies > len(dataset):
+        raise InputError(
+            f"studies: expected at most the {len(dataset)} of {config.data}'s train split, got {config.studies}"
+        )
+    return dataset
 
 
 def _kept(config: TrainConfig) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,14 +45,18 @@ def data(tmp_path: Path) -> Path:
     """Three studies, of which the last has nothing that can be encoded."""
     root = tmp_path / "data"
     for number, name in enumerate(NAMES):
-        hu = np.random.default_rng(number).integers(-900, 300, (12, 11, 9)).astype(np.int16)
-        if number == 2:
-            hu[1:7] = -1000
-        patient = "_".join(name.split("_")[:2])
-        write_volume(root / f"dataset/valid_preprocessed/{patient}/{patient}a/{name}.nii.gz", Volume(hu, AFFINE))
-        write_mask(root, name, "lung", 2)
-        write_mask(root, name, "heart", 3)
+        write_study(root, number, name, is_empty=number == 2)
     return root
+
+
+def write_study(root: Path, number: int, name: str, is_empty: bool = False) -> None:
+    hu = np.random.default_rng(number).integers(-900, 300, (12, 11, 9)).astype(np.int16)
+    if is_empty:
+        hu[1:7] = -1000
+    patient = "_".join(name.split("_")[:2])
+    write_volume(root / f"dataset/valid_preprocessed/{patient}/{patient}a/{name}.nii.gz", Volume(hu, AFFINE))
+    write_mask(root, name, "lung", 2)
+    write_mask(root, name, "heart", 3)
 
 
 @pytest.fixture
@@ -148,12 +153,16 @@ def test_tokens_of_a_model_saved_in_float16_are_those_that_a_training_from_it_lo
 def test_tokens_do_not_depend_on_the_number_of_threads(
     data: Path, tmp_path: Path, sizes: Reg2RGConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for number in range(4, 9):
+        write_study(data, number, f"valid_{number}_a_1")
     model, dataset, before = build_model(sizes), open_dataset(data, "valid"), torch.get_num_threads()
     at_work: list[int] = []
-    encode = TokenStore._compute
+    encode, meeting = TokenStore._compute, threading.Barrier(3, timeout=60)
 
     def counted(store: TokenStore, number: int) -> dict[str, np.ndarray]:
         at_work.append(torch.get_num_threads())
+        if threading.current_thread() is not threading.main_thread():
+            meeting.wait()  # until three are at work together
         return encode(store, number)
 
     monkeypatch.setattr(TokenStore, "_compute", counted)
@@ -167,8 +176,9 @@ def test_tokens_do_not_depend_on_the_number_of_threads(
             assert stores[-1].fill() == {} and torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    assert at_work == [1, 1, 3, 1], "the first study foretells the room that is needed; the others have a thread each"
-    for index in range(2):
+    first = "the first study foretells the room that is needed; the others have a thread each"
+    assert at_work == [1] * 7 + [3] + [1] * 6, first
+    for index in range(7):
         one, three = (store.arrays(index) for store in stores)
         for name, values in one.items():
             np.testing.assert_array_equal(values, three[name])

@@ -10,9 +10,9 @@ CLEAR = "The lungs are clear. No nodule is seen."
 
 
 def test_what_one_alone_says_is_not_kept() -> None:
-    nodule, effusion = "There is a nodule in the right upper lobe.", "A right upper lobe nodule is present."
-    drafts = [CLEAR, nodule, effusion]
-    assert {drafts[most_agreed(drafts)] for drafts in permutations(drafts)} <= {nodule, effusion}
+    nodule, again = "There is a nodule in the right upper lobe.", "A right upper lobe nodule is present."
+    drafts = [CLEAR, nodule, again]
+    assert {drafts[most_agreed(drafts)] for drafts in permutations(drafts)} <= {nodule, again}
     drafts = [CLEAR, "The lungs are normal.", nodule]
     assert {drafts[most_agreed(drafts)] for drafts in permutations(drafts)} <= set(drafts) - {nodule}
 
@@ -47,6 +47,16 @@ def test_a_detail_belongs_to_what_its_sentence_states() -> None:
     stated = statements("Emphysema. A nodule of 12 mm in the left lower lobe.")
     assert {detail for name, detail in stated if name == "Emphysema"} == {""}
     assert {detail for name, detail in stated if name == "Lung nodule"} == {"", "=e^2.5", "left", "lower"}
+
+
+def test_statements_come_before_words() -> None:
+    drafts = ["No nodule is seen in the lung.", "A nodule is seen in the lung.", "Nodule."]
+    assert most_agreed(drafts) == 1
+    assert most_agreed([draft.replace("nodule", "thing").replace("Nodule", "Thing") for draft in drafts]) == 0
+
+
+def test_numbers_of_any_length() -> None:
+    assert statements(f"A nodule of {'9' * 400} mm.") == statements("A nodule of 1000000 mm.")
 
 
 def test_no_drafts_of_nothing() -> None:

@@ -141,7 +141,7 @@ def test_it_says_what_the_report_says(report: Report, series: DicomSeries) -> No
     assert "secret" not in str(bundle)
 
 
-def test_only_of_recognized_regions_is_anything_concluded(report: Report) -> None:
+def test_only_of_recognized_regions_are_codes_concluded(report: Report) -> None:
     lung, heart = report.regions
     (diagnostic,) = resources(report_to_fhir(report, PDF), "DiagnosticReport")
     assert "conclusionCode" not in diagnostic, "taken for the pleura, of which the text may speak"

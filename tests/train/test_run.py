@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,17 @@ def test_the_first_studies_teach_what_a_dataset_of_these_alone_does(
         expected, found = (read_tensor_file(out / left) for out in (tmp_path / stage, world / f"few-{stage}"))
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value, msg=name)
+        with pytest.raises(InputError, match=r"at most the 4 of .*train split, got 5"):
+            train(replace(few, out=str(tmp_path / "many"), studies=5))
+        assert not (tmp_path / "many").exists()
+
+
+def test_the_commands_of_the_ablations_are_accepted() -> None:
+    text = (Path(__file__).parents[2] / "benchmarks" / "ablations.py").read_text()
+    run = text.partition('RUN="reg2rg train ')[2].partition('"')[0].replace("\\", " ")
+    settings = parse_config(shlex.split(run))
+    assert (settings.studies, settings.steps, settings.reword) == (4000, 800, False)
+    assert settings.writing == WritingConfig()
 
 
 def test_report_stage_starts_from_the_encoders(world: Path, encoders: Path) -> None:
