@@ -22,6 +22,7 @@ only in their seed are one row: the mean of the seeds, the lowest and highest of
 
 import argparse
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,13 +129,16 @@ def markdown(runs: dict[tuple[str, bool], list[dict[str, Any]]]) -> str:
     lines = [
         "# Ablations",
         "",
-        "What each part of the method carries **on phantoms**. Each row is a language model of its own on the same",
-        f"frozen encoders: {settings['steps']} steps of {settings['batch_size']} phantoms; two rows, of swapped masks",
-        'and of one region per prompt, score that of "all", seed 0, again. F1 of generated reports against what was',
-        f"drawn, on {studies} held-out phantoms, with 95 % intervals over resampled phantoms (- where nothing is",
-        "found, and nothing varies), and the lowest and highest of several seeds. The likeliest words are written, and all",
-        "regions of a study stand in one prompt, as published. Made by `python benchmarks/ablations.py`, whose first",
-        "lines say how to repeat the runs.",
+        textwrap.fill(
+            "What each part of the method carries **on phantoms**. Each row is a language model of its own on the same "
+            f"frozen encoders: {settings['steps']} steps of {settings['batch_size']} phantoms; two rows, of swapped masks "
+            'and of one region per prompt, score that of "all", seed 0, again. F1 of generated reports against what was '
+            f"drawn, on {studies} held-out phantoms, with 95 % intervals over resampled phantoms (- where nothing is "
+            "found, and nothing varies), and the lowest and highest of several seeds. The likeliest words are written, "
+            "and all regions of a study stand in one prompt, as published. Made by `python benchmarks/ablations.py`, "
+            "whose first lines say how to repeat the runs.",
+            width=120,
+        ),
         "",
         "![F1 by what the model is shown](pictures/ablations.png)",
         "",
