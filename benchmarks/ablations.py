@@ -131,12 +131,12 @@ def markdown(runs: dict[tuple[str, bool], list[dict[str, Any]]]) -> str:
         "",
         textwrap.fill(
             "What each part of the method carries **on phantoms**. Each row is a language model of its own on the same "
-            f"frozen encoders: {settings['steps']} steps of {settings['batch_size']} phantoms; two rows, of swapped masks "
-            'and of one region per prompt, score that of "all", seed 0, again. F1 of generated reports against what was '
-            f"drawn, on {studies} held-out phantoms, with 95 % intervals over resampled phantoms (- where nothing is "
-            "found, and nothing varies), and the lowest and highest of several seeds. The likeliest words are written, "
-            "and all regions of a study stand in one prompt, as published. Made by `python benchmarks/ablations.py`, "
-            "whose first lines say how to repeat the runs.",
+            f"frozen encoders: {settings['steps']} steps of {settings['batch_size']} phantoms; two rows, of swapped "
+            'masks and of one region per prompt, score that of "all", seed 0, again. F1 of generated reports against '
+            f"what was drawn, on {studies} held-out phantoms, with 95 % intervals over resampled phantoms (- where "
+            "nothing is found, and nothing varies), and the lowest and highest of several seeds. The likeliest words "
+            "are written, and all regions of a study stand in one prompt, as published. Made by "
+            "`python benchmarks/ablations.py`, whose first lines say how to repeat the runs.",
             width=120,
         ),
         "",
