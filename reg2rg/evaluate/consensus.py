@@ -10,6 +10,7 @@ import re
 from collections.abc import Hashable, Iterator, Sequence
 
 from reg2rg.evaluate.labeler import COUNTED, RuleLabeler, split_sentences
+from reg2rg.prompt import parse_report
 from reg2rg.vocabulary import step_of_degree
 
 _WORD = re.compile(r"[a-z]+|\d+(?:\.\d+)?")
@@ -20,21 +21,35 @@ _AMOUNT = "="  # begins what stands for a degree or a number, as no word does
 
 
 def most_agreed(drafts: Sequence[str]) -> int:
-    """The place of the draft that agrees most with all; the first of equals.
+    """The place of the answer to a prompt that agrees most with all; the first of equals.
 
-    Agreement is F1 of the statements, and where these tell no difference, of the words.
+    Agreement is F1 of the regions' names; where these tell no difference, of what is stated of each region; and where
+    that does not either, of the words.
 
-    >>> most_agreed(["The lungs are clear.", "A nodule of 30 mm.", "A nodule of 11 mm.", "There is a 12 mm nodule."])
+    >>> answers = ["The lungs are clear.", "A nodule of 30 mm.", "A nodule of 11 mm.", "There is a 12 mm nodule."]
+    >>> most_agreed([f"The region 0 is lung: {answer}" for answer in answers])
     2
     """
-    stated = [statements(draft) for draft in drafts]
-    said = [frozenset(_words(draft)) for draft in drafts]
+    read = [_read(draft) for draft in drafts]
 
-    def agreement(place: int) -> tuple[float, float]:
-        # A draft's agreement with itself is in both sums, so that equal drafts have equal ones to the last digit.
-        return sum(_f1(stated[place], other) for other in stated), sum(_f1(said[place], other) for other in said)
+    def agreement(place: int) -> tuple[float, ...]:
+        # Summed without rounding: the order of the drafts decides nothing.
+        return tuple(math.fsum(_f1(own, other[aspect]) for other in read) for aspect, own in enumerate(read[place]))
 
     return max(range(len(drafts)), key=agreement)
+
+
+def _read(draft: str) -> tuple[frozenset[Hashable], ...]:
+    """An answer's names, statements and words, each with the number or title of its part."""
+    report = parse_report(draft)
+    # With its name before it, a text is read as one about that region.
+    parts = [(str(finding.index), f"{finding.name}: {finding.text}") for finding in report.findings]
+    parts += [(title, f"{title}: {text}") for title, text in report.other.items()]
+    return (
+        frozenset((finding.index, finding.recognized_as) for finding in report.findings),
+        frozenset((part, *statement) for part, text in parts for statement in statements(text)),
+        frozenset((part, word) for part, text in parts for word in _words(text)),
+    )
 
 
 def statements(text: str) -> frozenset[tuple[str, str]]:
