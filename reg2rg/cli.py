@@ -43,10 +43,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"reg2rg {args.verb}: {error.filename}: {error.strerror}", file=sys.stderr)
         return BAD_INPUT
+    except (MemoryError, RuntimeError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        told = " ".join(str(error).split())[:120] or type(error).__name__
+        less = "fewer studies or drafts at once, fewer bits (--precision) or another --device need less"
+        print(f"reg2rg {args.verb}: memory ran out ({told}); {less}", file=sys.stderr)
+        return BAD_INPUT
     except KeyboardInterrupt:
         print(f"reg2rg {args.verb}: interrupted", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Whether Python, numpy or torch, on a GPU or without, could not get memory; torch need not be imported to ask."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

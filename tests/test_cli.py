@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from pytest import CaptureFixture
 
 from reg2rg.cli import main
@@ -168,6 +170,31 @@ def test_output_that_cannot_be_written(scan: Path, tmp_path: Path, capsys: Captu
     assert "not empty" in refusal(capsys, "report", scan / "ct.nii.gz", "--out", scan)
     assert (tmp_path / "file").read_text() == "mine"
     assert sorted(path.name for path in scan.iterdir()) == ["ct.nii.gz", "masks"]
+
+
+def without_gpu_memory() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+@pytest.mark.parametrize(
+    "work",
+    [lambda: torch.empty(2**50), lambda: np.empty(2**50), without_gpu_memory, lambda: bytes(2**50)],
+    ids=["torch", "numpy", "GPU", "Python"],
+)
+def test_lack_of_memory_is_one_line(
+    work: Callable[[], object], monkeypatch: pytest.MonkeyPatch, capsys: CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("reg2rg.cli._regions", lambda args: work())
+    assert "memory ran out" in refusal(capsys, "regions")
+
+
+def test_other_errors_are_no_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(args: object) -> None:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr("reg2rg.cli._regions", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        main(["regions"])
 
 
 def test_report_writes_a_whole_folder(scan: Path, untrained: Path, tmp_path: Path, capsys: CaptureFixture[str]) -> None:
