@@ -1,24 +1,28 @@
 """Reports a second: one study at a time, by Hugging Face's generate and by ours, against batches.
 
     python benchmarks/generation.py [--model phantom] [--count 32] [--batches 1 4 16] [--rounds 5] [--device auto]
-        [--regions-per-prompt 10] [--writing]
+        [--regions-per-prompt 10] [--drafts 1] [--writing]
 
 The same model and the same studies, from crops to text; with `--writing` from encoded prompts to text, which leaves the
 encoders out. "plain" encodes and generates in float32. All regions of a study are asked for in one prompt, as
 published, unless `--regions-per-prompt` says less. Prints how many texts, and how many studies' findings, are as those
-of the plain way one at a time.
+of the plain way one at a time. With more than one of `--drafts` words are drawn as the model's configuration says, in
+other ways by Hugging Face's generate than by ours; texts are then compared with those of our first way.
 """
 
 import argparse
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import islice
+from itertools import count, islice
+from typing import Any
 
 import torch
 from fair import in_turn, machine, table
 from torch import Tensor
 
+from reg2rg.evaluate.consensus import most_agreed
 from reg2rg.generate import GenerationSettings, Reporter
+from reg2rg.model.config import Sampling
 from reg2rg.model.decode import Prompt
 from reg2rg.phantom.report import read_findings
 from reg2rg.phantom.world import make_phantom
@@ -37,32 +41,35 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--regions-per-prompt", type=int, default=10)
+    parser.add_argument("--drafts", type=int, default=1)
     parser.add_argument("--writing", action="store_true", help="encode the prompts first, and time the writing alone")
     args = parser.parse_args()
 
     plain = Reporter.load(args.model, args.device)
-    settings = GenerationSettings(sample=False, median_quantities=False, regions_per_prompt=args.regions_per_prompt)
+    drawn = {"sample": True, "drafts": args.drafts} if args.drafts > 1 else {"sample": False}
+    settings = GenerationSettings(median_quantities=False, regions_per_prompt=args.regions_per_prompt, **drawn)
     crops = [plain.processor.crop(make_phantom(seed).study) for seed in range(9000, 9000 + args.count)]
     ways: dict[str, Callable[[], list[str]]] = {}
     if args.writing:
         prompts = [encode(plain, members, args.regions_per_prompt) for members in crops]
-        ways[PLAIN] = partial(write_by_hugging_face, plain, prompts)
+        ways[PLAIN] = partial(write_by_hugging_face, plain, prompts, settings)
         for size in args.batches:
-            ways[f"batches of {size}, plain"] = partial(write_prompts, plain, prompts, size)
+            ways[f"batches of {size}, plain"] = partial(write_prompts, plain, prompts, settings, size)
     else:
         fast = Reporter.load(args.model, args.device, bf16=True)
         ways[PLAIN] = lambda: write_by_hugging_face(
-            plain, (encode(plain, members, args.regions_per_prompt) for members in crops)
+            plain, (encode(plain, members, args.regions_per_prompt) for members in crops), settings
         )
         for size in args.batches:
             ways[f"batches of {size}, plain"] = partial(write, plain, crops, settings, size)
             ways[f"batches of {size}, encoded in bfloat16"] = partial(write, fast, crops, settings, size)
     texts = {name: run() for name, run in ways.items()}
+    first = PLAIN if args.drafts == 1 else list(ways)[1]
     for name, others in texts.items():
-        pairs = list(zip(texts[PLAIN], others, strict=True))
+        pairs = list(zip(texts[first], others, strict=True))
         same = sum(one == other for one, other in pairs)
         alike = sum(set(read_findings(one)) == set(read_findings(other)) for one, other in pairs)
-        print(f"{name}: {same} of {args.count} texts and {alike} studies' findings as one at a time")
+        print(f"{name}: {same} of {args.count} texts and {alike} studies' findings as {first}")
     timings = in_turn(ways, args.rounds, warm_up=0)
     begin = "prompts" if args.writing else "crops"
     print(f"\n{machine(plain.device.type)}; {args.count} phantoms from {begin} to text\n")
@@ -77,17 +84,22 @@ def write(reporter: Reporter, crops: Sequence[StudyCrops], settings: GenerationS
     return [written.text for written in sorted(reporter.write(named, settings, rows=rows))]
 
 
-def write_prompts(reporter: Reporter, studies: Sequence[Sequence[Tensor]], rows: int) -> list[str]:
+def write_prompts(
+    reporter: Reporter, studies: Sequence[Sequence[Tensor]], settings: GenerationSettings, rows: int
+) -> list[str]:
     """The same of studies that are encoded already."""
-    prompts = [Prompt(prompt) for study in studies for prompt in study]
+    writing = settings.applied_to(reporter.model.config.writing)
+    seeds = count()
+    prompts = [Prompt(prompt, next(seeds)) for study in studies for prompt in study for _ in range(writing.drafts)]
     written = reporter.model.generate(
         prompts,
         eos_id=reporter.processor.eos_id,
-        max_new_tokens=GenerationSettings().max_new_tokens,
-        rows=rows * max(map(len, studies)),
+        max_new_tokens=settings.max_new_tokens,
+        rows=rows * max(map(len, studies)) * writing.drafts,
+        sampling=writing.sampling,
     )
     texts = (reporter.processor.decode(ids) for _, ids in sorted(written))
-    return [joined(list(islice(texts, len(study)))) for study in studies]
+    return [joined([agreed(list(islice(texts, writing.drafts))) for _ in study]) for study in studies]
 
 
 @torch.inference_mode()
@@ -105,24 +117,45 @@ def encode(reporter: Reporter, members: StudyCrops, per_prompt: int) -> list[Ten
 
 
 @torch.inference_mode()
-def write_by_hugging_face(reporter: Reporter, studies: Iterable[Sequence[Tensor]]) -> list[str]:
+def write_by_hugging_face(
+    reporter: Reporter, studies: Iterable[Sequence[Tensor]], settings: GenerationSettings
+) -> list[str]:
     """The texts as the published code writes them: each prompt by itself, with the defaults of `generate`."""
     model, processor = reporter.model, reporter.processor
+    writing = settings.applied_to(model.config.writing)
     texts = []
     for prompts in studies:
         answers = []
         for prompt in prompts:
-            (ids,) = model.language.generate(
+            drafts = model.language.generate(
                 inputs_embeds=prompt[None],
                 attention_mask=torch.ones(1, len(prompt), dtype=torch.long, device=reporter.device),
-                max_new_tokens=GenerationSettings().max_new_tokens,
-                do_sample=False,
+                max_new_tokens=settings.max_new_tokens,
                 eos_token_id=processor.eos_id,
                 pad_token_id=processor.eos_id,
+                num_return_sequences=writing.drafts,
+                **drawing(writing.sampling),
             )
-            answers.append(processor.decode(ids.tolist()))
+            answers.append(agreed([processor.decode(ids) for ids in drafts.tolist()]))
         texts.append(joined(answers))
     return texts
+
+
+def drawing(sampling: Sampling | None) -> dict[str, Any]:
+    """The arguments of Hugging Face's generate that say how words are drawn."""
+    if sampling is None:
+        return {"do_sample": False}
+    return {
+        "do_sample": True,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k or 0,
+    }
+
+
+def agreed(drafts: Sequence[str]) -> str:
+    """The draft that agrees most with the others."""
+    return drafts[most_agreed(drafts)]
 
 
 def joined(answers: Sequence[str]) -> str:
