@@ -1,7 +1,7 @@
 """Reports a second: one study at a time, by Hugging Face's generate and by ours, against batches.
 
     python benchmarks/generation.py [--model phantom] [--count 32] [--batches 1 4 16] [--rounds 5] [--device auto]
-        [--regions-per-prompt 10] [--drafts 1] [--writing]
+        [--regions-per-prompt 10] [--drafts 1] [--writing] [--compiled]
 
 The same model and the same studies, from crops to text; with `--writing` from encoded prompts to text, which leaves the
 encoders out. "plain" encodes and generates in float32. All regions of a study are asked for in one prompt, as
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--regions-per-prompt", type=int, default=10)
     parser.add_argument("--drafts", type=int, default=1)
     parser.add_argument("--writing", action="store_true", help="encode the prompts first, and time the writing alone")
+    parser.add_argument("--compiled", action="store_true", help="with --writing: by compiled steps, too")
     args = parser.parse_args()
 
     plain = Reporter.load(args.model, args.device)
@@ -55,6 +56,9 @@ def main() -> None:
         ways[PLAIN] = partial(write_by_hugging_face, plain, prompts, settings)
         for size in args.batches:
             ways[f"batches of {size}, plain"] = partial(write_prompts, plain, prompts, settings, size)
+            if args.compiled:
+                compiled = Reporter.load(args.model, args.device, engine="compiled")
+                ways[f"batches of {size}, compiled"] = partial(write_prompts, compiled, prompts, settings, size)
     else:
         fast = Reporter.load(args.model, args.device, bf16=True)
         ways[PLAIN] = lambda: write_by_hugging_face(
@@ -91,7 +95,7 @@ def write_prompts(
     writing = settings.applied_to(reporter.model.config.writing)
     seeds = count()
     prompts = [Prompt(prompt, next(seeds)) for study in studies for prompt in study for _ in range(writing.drafts)]
-    written = reporter.model.generate(
+    written = reporter.write_on(
         prompts,
         eos_id=reporter.processor.eos_id,
         max_new_tokens=settings.max_new_tokens,

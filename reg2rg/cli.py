@@ -177,8 +177,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--engine",
         choices=ENGINES,
         default="torch",
-        help="what writes the texts: torch, or vllm where it is installed, for many studies on a GPU "
-        "(default: %(default)s)",
+        help="what writes the texts: torch; compiled, which is torch that compiles its steps first, for many studies "
+        "and large models; or vllm where it is installed, for many studies on a GPU (default: %(default)s)",
     )
     _add_model(generate)
     _add_generation(generate)

@@ -27,8 +27,8 @@ from reg2rg.evaluate.consensus import most_agreed
 from reg2rg.files import sha256, staged_file, write_json
 from reg2rg.geometry import axis_bits, bits_box
 from reg2rg.model.config import Sampling, WritingConfig
-from reg2rg.model.decode import Prompt
-from reg2rg.model.language import without_adapters
+from reg2rg.model.decode import Prompt, Written
+from reg2rg.model.engine import Writer, check_engine, start_engine
 from reg2rg.model.offload import offload_layers
 from reg2rg.model.precision import (
     check_fits,
@@ -38,7 +38,7 @@ from reg2rg.model.precision import (
     room_for_layers,
 )
 from reg2rg.model.reg2rg import Features, Reg2RG
-from reg2rg.model.vllm_engine import VllmEngine, check_engine, check_quantities
+from reg2rg.model.vllm_engine import check_quantities
 from reg2rg.models import WEIGHTS_FILE, Engine, Precision, find_model, notice_of
 from reg2rg.phantom.report import read_findings
 from reg2rg.preprocess import StudyCrops
@@ -187,7 +187,7 @@ class Reporter:
         device: where it works.
         precision: how its language model is held.
         bf16: whether its encoders multiply matrices in bfloat16.
-        vllm: what writes in the place of its language model; None for that itself.
+        writer: what writes in the place of its language model; None for that itself.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class Reporter:
         device: torch.device,
         precision: Precision = "saved",
         bf16: bool = False,
-        vllm: VllmEngine | None = None,
+        writer: Writer | None = None,
     ) -> None:
         self.model = model.eval()
         self.processor = processor
@@ -206,12 +206,17 @@ class Reporter:
         self.device = device
         self.precision = precision
         self.bf16 = bf16
-        self._vllm = vllm
+        self._writer = writer
 
     @property
     def engine(self) -> Engine:
         """What writes on from prompts."""
-        return "torch" if self._vllm is None else "vllm"
+        return "torch" if self._writer is None else self._writer.engine
+
+    @property
+    def write_on(self) -> Callable[..., Iterator[Written]]:
+        """Its engine, as a function like `reg2rg.model.decode.write_on` but for the language model."""
+        return self.model.generate if self._writer is None else self._writer.write_on
 
     @classmethod
     def load(
@@ -230,7 +235,7 @@ class Reporter:
             precision: how the language model is held.
             bf16: whether the encoders multiply matrices in bfloat16, as they do in training: faster for large ones on
                 devices with units for it; of the phantom model's studies one in ten gets another text.
-            engine: what writes on from prompts: torch, or vllm where it is installed.
+            engine: what writes on from prompts: torch, torch with compiled steps, or vllm where it is installed.
 
         Raises:
             InputError: if there is no such model, device or engine, the folder's files do not fit together, or the
@@ -241,15 +246,12 @@ class Reporter:
         check_engine(engine, precision)
         check_precision(precision, where)
         model = Reg2RG.from_pretrained(folder)
-        if engine == "torch":  # vLLM looks for itself
+        if engine != "vllm":  # which looks for itself
             check_fits(model, model.language, precision, where)
         reduce_precision(model.language, precision)
         if where.type == "cpu":
             leave_half_precision(model)
-        vllm = None
-        if engine == "vllm":  # before the encoders take their room
-            model.language = without_adapters(model.language)
-            vllm = VllmEngine(model.language)
+        writer = start_engine(engine, model)  # before the encoders take vLLM's room
         if precision == "offload":
             offload_layers(model, model.language, where, room_for_layers(model, model.language, where))
         else:
@@ -258,11 +260,11 @@ class Reporter:
         name = name_or_folder if folder.name == name_or_folder else str(folder)
         notice = notice_of(model.config.trained_on)
         source = ModelSource(name, _sha256_of(folder), version("reg2rg"), notice)
-        return cls(model, processor, source, where, precision, bf16, vllm)
+        return cls(model, processor, source, where, precision, bf16, writer)
 
     def check(self, settings: GenerationSettings) -> None:
         """Raises InputError if its engine cannot write so."""
-        if self._vllm is not None:
+        if self.engine == "vllm":
             check_quantities(settings.applied_to(self.model.config.writing).median_quantities)
 
     def report(
@@ -347,8 +349,7 @@ class Reporter:
                         yield Prompt(embeddings, seed=zlib.crc32(f"{settings.seed} {key}{of_part}{of_draft}".encode()))
 
         eos_id = self.processor.eos_id
-        write_on = self.model.generate if self._vllm is None else self._vllm.write_on
-        for number, ids in write_on(
+        for number, ids in self.write_on(
             prompts(),
             eos_id=eos_id,
             max_new_tokens=settings.max_new_tokens,

@@ -43,7 +43,7 @@ Precision = Literal["saved", "8bit", "4bit", "offload"]
 """How a language model's weights are held: as they were saved, in fewer bits, or as saved but partly in main memory."""
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-Engine = Literal["torch", "vllm"]
+Engine = Literal["torch", "compiled", "vllm"]
 """What writes on from prompts."""
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -13,6 +13,9 @@ from torch.nn import functional
 from reg2rg.model.config import Sampling
 from reg2rg.model.quantities import Quantities
 from reg2rg.model.sampling import TokenSampler
+
+if TYPE_CHECKING:
+    from reg2rg.model.compiled import CompiledSteps
 
 _ENDED_SHARE = 1 / 8
 """Ended rows are written on, in vain, until they are that share of a batch: each exchange copies all that is kept."""
@@ -52,6 +55,7 @@ def write_on(
     max_new_tokens: int,
     sampling: Sampling | None = None,
     quantities: Quantities | None = None,
+    steps: "CompiledSteps | None" = None,
 ) -> Iterator[Written]:
     """Writes on from each prompt; what is written of one hangs on no other, but for rounding.
 
@@ -63,11 +67,12 @@ def write_on(
         max_new_tokens: where to stop a text that does not end.
         sampling: how tokens are drawn; None for the likeliest.
         quantities: how words that say how much are chosen; None for like all others.
+        steps: compiled ones, for as many rows; None for the language model's own.
 
     Yields:
         each text as soon as it ends, so that short ones come before long ones.
     """
-    batch = _Batch(language, TokenSampler(sampling) if sampling else None, quantities)
+    batch = _Batch(language, TokenSampler(sampling) if sampling else None, quantities, steps)
     waiting = enumerate(prompts)
     while True:
         ended = [row for row in batch.rows if row.is_ended]
@@ -104,11 +109,17 @@ class _Row:
 class _Batch:
     """Rows that are written together, all of them up to the same column of the cache."""
 
-    def __init__(self, language: Any, sampler: TokenSampler | None, quantities: Quantities | None) -> None:
+    def __init__(
+        self,
+        language: Any,
+        sampler: TokenSampler | None,
+        quantities: Quantities | None,
+        steps: "CompiledSteps | None",
+    ) -> None:
         from reg2rg.model import kv_cache  # transformers, which takes seconds to import
 
         self.rows: list[_Row] = []
-        self._language, self._sampler, self._quantities = language, sampler, quantities
+        self._language, self._sampler, self._quantities, self._steps = language, sampler, quantities, steps
         self._kv_cache = kv_cache
         self._cache = kv_cache.fresh_cache()
 
@@ -116,6 +127,8 @@ class _Batch:
         """Rows leave, others come with their first token; columns that no row needs any more go."""
         if not ended and not newcomers:
             return
+        if self._steps and self.rows:
+            self._cache = self._steps.held(len(self.rows))
         coming = self._read(newcomers)
         staying = [number for number, row in enumerate(self.rows) if row not in ended]
         self.rows = [self.rows[number] for number in staying]
@@ -128,12 +141,20 @@ class _Batch:
         for row in newcomers:
             row.start += longest - coming.get_seq_length()
         self.rows += newcomers
+        if self._steps and self.rows:
+            self._steps.hold(self._cache)
+            self._cache = self._kv_cache.fresh_cache()
 
     def step(self) -> None:
         """One more token for each row that has not ended."""
         table = self._language.get_input_embeddings()
         last = torch.tensor([row.ids[-1] for row in self.rows], device=table.weight.device)
-        self._append(self.rows, self._scores(self._cache, table(last[:, None]), self.rows))
+        embeddings = table(last[:, None])
+        if self._steps:
+            scores = self._steps(embeddings, [row.start for row in self.rows])
+        else:
+            scores = self._scores(self._cache, embeddings, self.rows)
+        self._append(self.rows, scores)
 
     def _read(self, rows: Sequence[_Row]) -> Any:
         """A cache of the rows' prompts, which end together; a prompt of several rows is read once."""

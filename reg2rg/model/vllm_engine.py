@@ -5,7 +5,6 @@ reads a language model from a folder of its own and takes prompts as embeddings.
 """
 
 from collections.abc import Iterable, Iterator
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +16,7 @@ from reg2rg.model.config import Sampling
 from reg2rg.model.decode import Prompt, Written
 from reg2rg.model.language import decoder_layers, one_line
 from reg2rg.model.quantities import Quantities
-from reg2rg.models import ENGINES
+from reg2rg.models import Engine
 
 _MEMORY_SHARE = 0.8  # of a GPU, for vLLM's weights, keys and values; the rest is for the encoders
 
@@ -34,6 +33,8 @@ class VllmEngine:
     Raises:
         InputError: if vLLM cannot use the model, or the temporary folder has no room for it.
     """
+
+    engine: Engine = "vllm"
 
     def __init__(self, language: Any) -> None:
         import vllm
@@ -111,18 +112,3 @@ def check_quantities(are_chosen: bool) -> None:
     """Raises InputError if words that say how much are not to be taken as they come."""
     if are_chosen:
         raise InputError("engine vllm: cannot write the median of quantities; add --no-median-quantities")
-
-
-def check_engine(engine: str, precision: str) -> None:
-    """Raises InputError if there is no such engine, it is not installed, or cannot hold weights so."""
-    if engine not in ENGINES:
-        raise InputError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
-    if engine == "torch":
-        return
-    if precision != "saved":
-        raise InputError(f"precision {precision}: engine vllm holds weights as saved; leave one of them out")
-    if find_spec("vllm") is None:
-        raise InputError(
-            "engine vllm needs vLLM, which brings its own torch: install it first, in an environment of its own "
-            "(https://docs.vllm.ai), or leave --engine out"
-        )

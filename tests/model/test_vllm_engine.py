@@ -20,15 +20,14 @@ from reg2rg.cli import main
 from reg2rg.data.dataset import open_dataset
 from reg2rg.errors import InputError
 from reg2rg.generate import GenerationSettings, Reporter, generate_dataset
-from reg2rg.model import vllm_engine
+from reg2rg.model import engine, vllm_engine
 from reg2rg.model.build import build_model, tiny
 from reg2rg.model.config import Sampling
 from reg2rg.model.decode import Prompt
 from reg2rg.model.language import decoder_layers, text_embedding, without_adapters
 from reg2rg.model.quantities import Quantities
 from reg2rg.model.reg2rg import Reg2RG
-from reg2rg.model.vllm_engine import VllmEngine, check_engine
-from reg2rg.models import ENGINES
+from reg2rg.model.vllm_engine import VllmEngine
 from reg2rg.phantom.dataset import write_dataset
 
 EOS = 3
@@ -84,7 +83,7 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module.EngineArgs = module.SamplingParams = SimpleNamespace  # type: ignore[attr-defined]
     module.LLMEngine = _StandIn  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "vllm", module)
-    monkeypatch.setattr(vllm_engine, "find_spec", lambda _: True)
+    monkeypatch.setattr(engine, "find_spec", lambda _: True)
     return module
 
 
@@ -147,28 +146,15 @@ def test_what_it_cannot_do_is_said(model: Reg2RG, vllm: ModuleType, monkeypatch:
         VllmEngine(without_adapters(build_model(tiny()).language))
 
 
-def test_where_it_is_not_installed_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm_engine, "find_spec", lambda _: None)
-    with pytest.raises(InputError, match="engine vllm needs vLLM"):
-        Reporter.load("phantom", "cpu", engine="vllm")
-    with pytest.raises(InputError, match="engine: expected one of torch, vllm, got 'tgi'"):
-        check_engine("tgi", "saved")
-
-
-def test_a_dataset_is_written_by_either_engine(tmp_path: Path, vllm: ModuleType) -> None:
+def test_a_dataset_is_written_by_it_as_by_torch(tmp_path: Path, vllm: ModuleType) -> None:
     write_dataset(tmp_path, count=2, seed=5, split="valid", workers=1)
     dataset, tables = open_dataset(tmp_path, "valid"), []
     likeliest = GenerationSettings(sample=False, median_quantities=False)
-    for engine in ENGINES:
-        reporter = Reporter.load("phantom", "cpu", engine=engine)
-        record = generate_dataset(dataset, reporter, tmp_path / f"{engine}.csv", likeliest, limit=2)
-        assert record["settings"]["engine"] == engine
-        tables.append((tmp_path / f"{engine}.csv").read_text())
+    for name in ("torch", "vllm"):
+        reporter = Reporter.load("phantom", "cpu", engine=name)  # type: ignore[arg-type]
+        record = generate_dataset(dataset, reporter, tmp_path / f"{name}.csv", likeliest, limit=2)
+        assert record["settings"]["engine"] == name
+        tables.append((tmp_path / f"{name}.csv").read_text())
     assert tables[0] == tables[1]
     assert main(["generate", str(tmp_path), "--out", str(tmp_path / "median.csv"), "--engine", "vllm"]) == 2
     assert not list(tmp_path.glob("median.csv*")), "nothing is begun"
-
-
-def test_weights_are_held_as_saved(vllm: ModuleType) -> None:
-    with pytest.raises(InputError, match="engine vllm holds weights as saved"):
-        Reporter.load("phantom", "cpu", precision="4bit", engine="vllm")

@@ -1,0 +1,161 @@
+"""Steps of writing as compiled graphs: on a GPU, starting kernels one by one may take longer than running them.
+
+The cache of keys and values is Hugging Face's static one, which has a fixed place in memory, so that a graph can be run
+again and again on it (`torch.compile`; CUDA graphs on a GPU).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, no_type_check
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+from transformers.cache_utils import Cache, StaticLayer
+
+from reg2rg.errors import InputError
+from reg2rg.model.config import Sampling
+from reg2rg.model.decode import Prompt, Written, write_on
+from reg2rg.model.kv_cache import RoomyLayer, fresh_cache
+from reg2rg.model.language import one_line
+from reg2rg.model.quantities import Quantities
+from reg2rg.models import Engine
+
+_LEAST_ROOM = 256  # columns of a cache; each doubling of it is compiled anew
+
+
+class CompiledEngine:
+    """Writes on from prompts as `reg2rg.model.decode.write_on` does, with compiled steps; the same but for rounding.
+
+    Args:
+        language: a Hugging Face causal language model whose layers are all attention, without adapters.
+        backend: of `torch.compile`.
+    """
+
+    engine: Engine = "compiled"
+
+    def __init__(self, language: Any, backend: str | Callable[..., Any] = "inductor") -> None:
+        self._language, self._backend = language, backend
+        self._steps: dict[int, CompiledSteps] = {}
+
+    def write_on(
+        self,
+        prompts: Iterable[Prompt],
+        *,
+        rows: int,
+        eos_id: int,
+        max_new_tokens: int,
+        sampling: Sampling | None = None,
+        quantities: Quantities | None = None,
+    ) -> Iterator[Written]:
+        """As `reg2rg.model.decode.write_on`.
+
+        Raises:
+            InputError: if torch cannot compile the model here.
+        """
+        if rows not in self._steps:
+            self._steps[rows] = CompiledSteps(self._language, rows, self._backend)
+        return write_on(
+            self._language,
+            prompts,
+            rows=rows,
+            eos_id=eos_id,
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+            quantities=quantities,
+            steps=self._steps[rows],
+        )
+
+
+class CompiledSteps:
+    """One token more for each of up to so many rows, and the cache of what they have read.
+
+    Args:
+        language: as for `CompiledEngine`.
+        rows: all steps have as many; those that are not there are computed in vain.
+        backend: of `torch.compile`.
+    """
+
+    def __init__(self, language: Any, rows: int, backend: str | Callable[..., Any] = "inductor") -> None:
+        self._language, self._rows = language, rows
+        self._device = next(language.parameters()).device
+        mode = "reduce-overhead" if self._device.type == "cuda" and backend == "inductor" else None
+        self._step = torch.compile(self._scores, fullgraph=True, dynamic=False, backend=backend, mode=mode)
+        self._room: Any = fresh_cache()
+        self._width = self._columns = 0
+
+    def hold(self, cache: Any) -> None:
+        """Takes over what a cache has."""
+        self._columns = cache.get_seq_length()
+        if self._columns >= self._width:
+            self._make_room(cache)
+        for own, layer in zip(self._room.layers, cache.layers, strict=True):
+            for room, part in ((own.keys, layer.keys), (own.values, layer.values)):
+                room[: len(part), :, : self._columns] = part
+            own.cumulative_length.fill_(self._columns)
+
+    def held(self, rows: int) -> Cache:
+        """What the first rows have read, not copied."""
+        cache = fresh_cache()
+        for own in self._room.layers:
+            layer = RoomyLayer()
+            layer.hold(own.keys[:rows], own.values[:rows], self._columns)
+            cache.layers.append(layer)
+        return cache
+
+    def __call__(
+        self, embeddings: Float[Tensor, "row 1 embedding"], starts: Sequence[int]
+    ) -> Float[Tensor, "row vocabulary"]:
+        """Scores of the token that follows each row's, which are added to the cache.
+
+        Args:
+            embeddings: of one token a row.
+            starts: the columns in which the rows begin.
+
+        Raises:
+            InputError: if torch cannot compile the model here.
+        """
+        rows = len(embeddings)
+        if self._columns == self._width:
+            self.hold(self.held(rows))
+        missing = self._rows - rows
+        own = torch.tensor([*starts, *[0] * missing], device=self._device)
+        column = torch.tensor(self._columns, device=self._device)
+        try:
+            scores = self._step(functional.pad(embeddings, (0, 0, 0, 0, 0, missing)), own[:, None], column, self._room)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            raise InputError(
+                f"engine compiled: torch cannot compile this language model here ({one_line(error)}); "
+                f"leave --engine out"
+            ) from error
+        self._columns += 1
+        return scores[:rows]
+
+    @no_type_check  # which asks the tests' checker of shapes, too, to leave alone what is traced
+    def _scores(
+        self,
+        embeddings: Float[Tensor, "row 1 embedding"],
+        starts: Int[Tensor, "row 1"],
+        column: Int[Tensor, ""],
+        cache: Any,
+    ) -> Float[Tensor, "row vocabulary"]:
+        columns = torch.arange(cache.layers[0].keys.shape[2], device=embeddings.device)
+        is_read = (columns >= starts) & (columns <= column)
+        output = self._language(
+            inputs_embeds=embeddings,
+            attention_mask=is_read[:, None, None],
+            position_ids=column - starts,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        scores: Float[Tensor, "row vocabulary"] = output.logits[:, -1]
+        return scores
+
+    def _make_room(self, cache: Any) -> None:
+        """Rooms for a cache like this, and for a token more at least."""
+        self._width = _LEAST_ROOM
+        while self._width <= self._columns:
+            self._width *= 2
+        self._room = Cache(layers=[StaticLayer(self._width) for _ in cache.layers])
+        for own, layer in zip(self._room.layers, cache.layers, strict=True):
+            own.lazy_initialization(*(part[:1].expand(self._rows, -1, -1, -1) for part in (layer.keys, layer.values)))
