@@ -69,6 +69,12 @@ def test_nothing_is_compiled_twice(language: Any, prompts: list[Prompt]) -> None
     assert len(graphs) == 1
 
 
+def test_any_number_of_rows(language: Any, engine: CompiledEngine, prompts: list[Prompt]) -> None:
+    for rows in range(4, 13):  # more graphs than torch makes of one function unless told that they are apart
+        texts = engine.write_on(prompts[:1], rows=rows, eos_id=-1, max_new_tokens=2)
+        assert len(list(texts)) == 1
+
+
 def test_no_prompts(engine: CompiledEngine) -> None:
     assert list(engine.write_on([], rows=4, eos_id=EOS, max_new_tokens=5)) == []
 
