@@ -84,8 +84,7 @@ def main() -> None:
 
 def write(reporter: Reporter, crops: Sequence[StudyCrops], settings: GenerationSettings, rows: int) -> list[str]:
     """The texts of all studies, so many decoded together."""
-    named = ((str(place), members) for place, members in enumerate(crops))
-    return [written.text for written in sorted(reporter.write(named, settings, rows=rows))]
+    return [written.text for written in sorted(reporter.write(crops, settings, rows=rows))]
 
 
 def write_prompts(

@@ -7,7 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import shorten
@@ -61,7 +61,8 @@ class GenerationSettings:
         max_new_tokens: longest text; one that reaches it is marked as cut.
         sample: draw words by their probability instead of taking the likeliest.
         temperature, top_p: of the drawing, see `reg2rg.model.config.Sampling`.
-        seed: of the drawing; what is drawn for a study depends on its id and this alone.
+        seed: of the drawing; what is drawn of a region depends on this and on where the region lies, so that a scan
+            has the same report by whatever name it came.
         regions_per_prompt, median_quantities, drafts: see `reg2rg.model.config.WritingConfig`.
 
     What is None is as the model's configuration has it (`WritingConfig`).
@@ -306,8 +307,7 @@ class Reporter:
         settings = settings or GenerationSettings()
         seconds = dict(seconds or {})
         with _timed(seconds, "generate"):
-            named = zip((study.study_id for study in studies), crops, strict=True)
-            written = sorted(self.write(named, settings, with_other, rows or len(studies)))
+            written = sorted(self.write(crops, settings, with_other, rows or len(studies)))
         share = {stage: spent / len(studies) for stage, spent in seconds.items()}
         return [
             self._assemble(study, crop, own, list(_remarks(own, settings)), share)
@@ -316,7 +316,7 @@ class Reporter:
 
     def write(
         self,
-        studies: Iterable[tuple[str, StudyCrops | EncodedStudy]],
+        studies: Iterable[StudyCrops | EncodedStudy],
         settings: GenerationSettings,
         with_other: bool = False,
         rows: int = 1,
@@ -324,8 +324,8 @@ class Reporter:
         """The text of each study's report, as soon as it ends: short ones come before long ones.
 
         Args:
-            studies: id and crops of each, taken and encoded when there is room for them; or what the model's encoders
-                made of them.
+            studies: crops of each, taken and encoded when there is room for them; or what the model's encoders made of
+                them.
             settings: how text is generated.
             with_other: ask for an other report too, as CTRG's prompt does.
             rows: studies decoded together.
@@ -336,17 +336,15 @@ class Reporter:
         asked: list[_Asked] = []
 
         def prompts() -> Iterator[Prompt]:
-            for place, (key, study) in enumerate(studies):
+            for place, study in enumerate(studies):
                 slots = list(range(len(study.regions)))
                 parts = [tuple(slots[start : start + per_prompt]) for start in slots[::per_prompt]]
                 features, answers = self._features(study), _Answers(place, len(parts) * writing.drafts)
                 for part in parts:
                     embeddings = self._embed(features, part, with_other and part == parts[-1])
-                    of_part = "" if part == tuple(slots) else f" {study.regions[part[0]]}"
                     for draft in range(writing.drafts):
                         asked.append(_Asked(answers, part, draft))
-                        of_draft = f" draft {draft}" if draft else ""
-                        yield Prompt(embeddings, seed=zlib.crc32(f"{settings.seed} {key}{of_part}{of_draft}".encode()))
+                        yield Prompt(embeddings, _seed_of(study, part, settings.seed, draft))
 
         eos_id = self.processor.eos_id
         for number, ids in self.write_on(
@@ -439,6 +437,12 @@ def _remarks(written: WrittenReport, settings: GenerationSettings) -> Iterator[s
 
 def _shortened(text: str) -> str:
     return shorten(text, 120, placeholder=" ...")
+
+
+def _seed_of(study: StudyCrops | EncodedStudy, part: Sequence[int], seed: int, draft: int) -> int:
+    """Of what is drawn for a prompt, from where its regions lie: whole numbers, which no rounding moves."""
+    boxes = sorted((study.regions[slot], astuple(study.boxes[slot])) for slot in part)
+    return zlib.crc32(repr((seed, draft, astuple(study.image_box), boxes)).encode())
 
 
 def generate_dataset(
@@ -584,7 +588,7 @@ def _report_rows(
     seen: list[tuple[int, tuple[str, ...], tuple[str, ...]]] = []  # without the voxels
     problems: dict[int, str] = {}
 
-    def studies() -> Iterator[tuple[str, StudyCrops]]:
+    def studies() -> Iterator[StudyCrops]:
         for index in indices:
             try:
                 crops = see(index)
@@ -592,7 +596,7 @@ def _report_rows(
                 problems[index] = str(error)
                 continue
             seen.append((index, crops.regions, crops.with_mask))
-            yield dataset.keys[index], crops
+            yield crops
 
     for written in reporter.write(studies(), settings, with_other, batch_size):
         index, regions, with_mask = seen[written.place]

@@ -131,12 +131,12 @@ def test_a_prompt_shows_its_own_regions_alone(phantom_study: Phantom, monkeypatc
     monkeypatch.setattr(Reg2RG, "generate", take)
     reporter = Reporter.load("phantom", "cpu")
     crops = reporter.processor.crop(phantom_study.study)
-    list(reporter.write([("study", crops)], GenerationSettings(regions_per_prompt=1, drafts=1), rows=2))
+    list(reporter.write([crops], GenerationSettings(regions_per_prompt=1, drafts=1), rows=2))
     assert len(seen) == len(crops.regions)
     lung = crops.regions.index("lung")
     blank = replace(crops, textures=crops.textures.copy(), masks=crops.masks.copy())
     blank.textures[lung], blank.masks[lung] = 0, 0
-    list(reporter.write([("study", blank)], GenerationSettings(regions_per_prompt=1, drafts=1), rows=2))
+    list(reporter.write([blank], GenerationSettings(regions_per_prompt=1, drafts=1), rows=2))
     same = [torch.equal(a, b) for a, b in zip(seen[: len(crops.regions)], seen[len(crops.regions) :], strict=True)]
     assert [crops.regions[place] for place, is_same in enumerate(same) if not is_same] == ["lung"]
 
@@ -147,10 +147,18 @@ def test_draws_of_a_region_hang_on_no_order(phantom_study: Phantom) -> None:
     settings = GenerationSettings(regions_per_prompt=1, sample=True, max_new_tokens=60)
     texts = []
     for regions in (crops.regions, crops.regions[::-1]):
-        ((_, text, *_),) = reporter.write([("study", crops.ordered(regions))], settings)
+        ((_, text, *_),) = reporter.write([crops.ordered(regions)], settings)
         found = [finding for finding in parse_report(text).findings if finding.index < len(regions)]
         texts.append({regions[finding.index]: finding.text for finding in found})
     assert texts[0] == texts[1] and len(texts[0]) == len(crops.regions)
+
+
+def test_draws_hang_on_no_name(phantom_study: Phantom) -> None:
+    reporter = Reporter.load("phantom", "cpu")
+    settings = GenerationSettings(temperature=1.0, drafts=1, max_new_tokens=60)
+    studies = [phantom_study.study, replace(phantom_study.study, study_id="anonymous")]
+    one, other = reporter.report(studies, settings)
+    assert one.study_id != other.study_id and one.generated == other.generated
 
 
 def test_the_draft_that_says_what_most_say_is_kept(scripted: Reporter, phantom_study: Phantom) -> None:
@@ -158,11 +166,11 @@ def test_the_draft_that_says_what_most_say_is_kept(scripted: Reporter, phantom_s
     texts = ["Clear lungs.", "A nodule of 12 mm.", "A nodule of 11 mm.", "A nodule of 40 mm."]
     scripted.model.texts = tuple(f"The region 0 is lung: {text}" for text in texts) * len(crops.regions)
     settings = GenerationSettings(regions_per_prompt=1, sample=True, drafts=4)
-    ((_, text, is_complete, beyond),) = scripted.write([("study", crops)], settings)
+    ((_, text, is_complete, beyond),) = scripted.write([crops], settings)
     assert is_complete and not beyond
     assert [finding.text for finding in parse_report(text).findings] == ["A nodule of 12 mm."] * len(crops.regions)
     scripted.model.texts = scripted.model.texts[: len(crops.regions)]
-    ((_, text, *_),) = scripted.write([("study", crops)], GenerationSettings(regions_per_prompt=1, sample=True))
+    ((_, text, *_),) = scripted.write([crops], GenerationSettings(regions_per_prompt=1, sample=True))
     assert [finding.text for finding in parse_report(text).findings] == [
         texts[n % 4] for n in range(len(crops.regions))
     ]
@@ -174,7 +182,7 @@ def test_a_draft_that_was_cut_is_kept_only_where_all_were(scripted: Reporter, ph
     settings = GenerationSettings(40, sample=True, drafts=3)
     for texts, ends in ((("The region 0 is lung: Clear.", cut, cut), True), ((cut, cut, cut), False)):
         scripted.model.texts = texts
-        ((_, text, is_complete, _),) = scripted.write([("study", crops)], settings)
+        ((_, text, is_complete, _),) = scripted.write([crops], settings)
         assert is_complete == ends and ("Clear" in text) == ends
 
 
@@ -182,6 +190,7 @@ def test_drafts_are_the_same_in_any_batch_and_the_first_is_the_only_one_of_befor
     reporter = Reporter.load("phantom", "cpu")
     crops = reporter.processor.crop(phantom_study.study)
     few = replace(crops, regions=crops.regions[:3], textures=crops.textures[:3], masks=crops.masks[:3])
+    other = replace(few, boxes=crops.boxes[3:])  # of another place, and drawn otherwise
     prompts: list[Prompt] = []
     write_on = reporter.model.generate
 
@@ -191,13 +200,13 @@ def test_drafts_are_the_same_in_any_batch_and_the_first_is_the_only_one_of_befor
 
     reporter.model.generate = taken  # type: ignore[method-assign]
     settings = GenerationSettings(sample=True, temperature=1.0, drafts=3, max_new_tokens=60)
-    together = sorted(reporter.write([("one", few), ("two", few)], settings, rows=2))
+    together = sorted(reporter.write([few, other], settings, rows=2))
     seeds = [prompt.seed for prompt in prompts]
     assert len(set(seeds)) == len(seeds) == 2 * 3 * 3
-    ((_, *alone),) = reporter.write([("two", few)], settings)
+    ((_, *alone),) = reporter.write([other], settings)
     assert list(together[1])[1:] == alone
     prompts.clear()
-    list(reporter.write([("two", few)], replace(settings, drafts=1)))
+    list(reporter.write([other], replace(settings, drafts=1)))
     assert [prompt.seed for prompt in prompts] == seeds[9::3]
 
 
@@ -207,7 +216,7 @@ def test_only_the_last_prompt_asks_for_the_other_report(scripted: Reporter, phan
     prompt_ids = scripted.processor.prompt_ids
     scripted.processor.prompt_ids = lambda *args: asked.append(args) or prompt_ids(*args)  # type: ignore[func-returns-value,method-assign]
     scripted.model.texts = ("The region 0 is lung: Clear.",)
-    list(scripted.write([("study", crops)], GenerationSettings(regions_per_prompt=4), with_other=True))
+    list(scripted.write([crops], GenerationSettings(regions_per_prompt=4), with_other=True))
     assert asked == [(4, False), (4, False), (2, True)]
 
 
@@ -239,7 +248,7 @@ def test_encoding_in_bfloat16_is_near(phantom_study: Phantom, monkeypatch: pytes
     for bf16 in (False, True):
         reporter = Reporter.load("phantom", "cpu", bf16=bf16)
         crops = reporter.processor.crop(phantom_study.study)
-        list(reporter.write([("study", crops)], GenerationSettings(regions_per_prompt=10, drafts=1)))
+        list(reporter.write([crops], GenerationSettings(regions_per_prompt=10, drafts=1)))
     plain, fast = seen
     assert fast.dtype == plain.dtype == torch.float32
     assert 0 < (fast - plain).norm() / plain.norm() < 0.01

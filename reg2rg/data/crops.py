@@ -1,9 +1,11 @@
 """The crops of a dataset, computed once and kept on disk."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int64
 
 from reg2rg.data.dataset import Dataset
 from reg2rg.data.store import StudyStore, digest_of
@@ -40,14 +42,14 @@ class CropStore(StudyStore):
 
     def __getitem__(self, index: int) -> StudyCrops:
         stored = self.arrays(index)
-        boxes = [Box(*(tuple(corner) for corner in box)) for box in stored["boxes"].tolist()]
+        image_box, *boxes = boxes_of(stored["boxes"])
         return StudyCrops(
             image=stored["image"],
             regions=tuple(stored["regions"].tolist()),
             textures=stored["textures"],
             masks=stored["masks"],
-            image_box=boxes[0],
-            boxes=tuple(boxes[1:]),
+            image_box=image_box,
+            boxes=tuple(boxes),
             warnings=tuple(stored["warnings"].tolist()),
             with_mask=tuple(stored["with_mask"].tolist()),
         )
@@ -62,7 +64,17 @@ class CropStore(StudyStore):
             "regions": np.array(crops.regions),
             "textures": crops.textures,
             "masks": crops.masks,
-            "boxes": np.array([(box.start_xyz, box.stop_xyz) for box in (crops.image_box, *crops.boxes)]),
+            "boxes": array_of([crops.image_box, *crops.boxes]),
             "warnings": np.array(crops.warnings, dtype=str),
             "with_mask": np.array(crops.with_mask, dtype=str),
         }
+
+
+def array_of(boxes: Sequence[Box]) -> Int64[np.ndarray, "box 2 3"]:
+    """Boxes as one array: of each, where it starts and where it stops."""
+    return np.array([(box.start_xyz, box.stop_xyz) for box in boxes])
+
+
+def boxes_of(array: Int64[np.ndarray, "box 2 3"]) -> list[Box]:
+    """The boxes again: inverse of `array_of`."""
+    return [Box(tuple(start), tuple(stop)) for start, stop in array.tolist()]

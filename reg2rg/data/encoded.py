@@ -4,21 +4,23 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from reg2rg.data.crops import CropStore
+from reg2rg.data.crops import CropStore, array_of, boxes_of
 from reg2rg.data.store import StudyStore
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.processor import crop_tensor
+from reg2rg.volume import Box
 
 ENCODERS = ("vision", "perceiver", "mask_encoder")
 """The parts of the model that see voxels, and nothing else does."""
 
+_FORMAT = 2  # raise it when the arrays of the same weights change
 _SMALL_CROP = 2**20  # voxels; the phantoms' crops have 2e5, the published ones 4e6
 
 
@@ -31,17 +33,26 @@ class EncodedStudy:
         image: latents of the whole image; its patches where the perceiver is trained.
         textures: the same of each region.
         masks: one vector per region; the masks in steps where their encoder is trained.
+        image_box, boxes: as in `reg2rg.preprocess.StudyCrops`.
     """
 
     regions: tuple[str, ...]
     image: Float[Tensor, "token width"]
     textures: Float[Tensor, "region token width"]
     masks: Float[Tensor, "region mask_width"] | UInt8[np.ndarray, "region x y z"]
+    image_box: Box
+    boxes: tuple[Box, ...]
 
     def ordered(self, regions: tuple[str, ...]) -> "EncodedStudy":
         """The same with the regions in another order (the order of the prompt)."""
         rows = [self.regions.index(name) for name in regions]
-        return EncodedStudy(regions, self.image, self.textures[rows], self.masks[rows])
+        return replace(
+            self,
+            regions=regions,
+            textures=self.textures[rows],
+            masks=self.masks[rows],
+            boxes=tuple(self.boxes[row] for row in rows),
+        )
 
 
 class TokenStore(StudyStore):
@@ -65,11 +76,14 @@ class TokenStore(StudyStore):
     def __getitem__(self, index: int) -> EncodedStudy:
         stored = self.arrays(index)
         tokens, masks = torch.from_numpy(stored["latents"].copy()), stored["masks"]
+        image_box, *boxes = boxes_of(stored["boxes"])
         return EncodedStudy(
             tuple(stored["regions"].tolist()),
             tokens[0],
             tokens[1:],
             torch.from_numpy(masks.copy()) if "mask_encoder" in self._frozen else masks,
+            image_box,
+            tuple(boxes),
         )
 
     def _source(self, number: int) -> str:
@@ -105,7 +119,12 @@ class TokenStore(StudyStore):
             masks = crops.masks
             if "mask_encoder" in self._frozen:
                 masks = self._model.read_masks(crop_tensor(masks, device)).half().cpu().numpy()
-        return {"regions": np.array(crops.regions), "latents": tokens.half().cpu().numpy(), "masks": masks}
+        return {
+            "regions": np.array(crops.regions),
+            "latents": tokens.half().cpu().numpy(),
+            "masks": masks,
+            "boxes": array_of([crops.image_box, *crops.boxes]),
+        }
 
 
 def encoder_tensors(model: Reg2RG, parts: tuple[str, ...] = ENCODERS) -> dict[str, Tensor]:
@@ -115,7 +134,7 @@ def encoder_tensors(model: Reg2RG, parts: tuple[str, ...] = ENCODERS) -> dict[st
 
 def _digest(tensors: dict[str, Tensor], bf16: bool) -> str:
     """A short name for weights, in whatever dtype, and the precision in which they are multiplied."""
-    digest = hashlib.sha256(str(bf16).encode())
+    digest = hashlib.sha256(f"{_FORMAT} {bf16}".encode())
     for name, value in sorted(tensors.items()):
         digest.update(name.encode() + value.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:12]

@@ -80,9 +80,8 @@ class CompiledSteps:
         self._language, self._rows = language, rows
         self._device = next(language.parameters()).device
         mode = "reduce-overhead" if self._device.type == "cuda" and backend == "inductor" else None
-        self._step = torch.compile(
-            self._scores, fullgraph=True, dynamic=False, backend=backend, mode=mode, isolate_recompiles=True
-        )
+        how: dict[str, Any] = {"backend": backend, "mode": mode, "isolate_recompiles": True}
+        self._step = torch.compile(self._scores, fullgraph=True, dynamic=False, **how)
         self._room: Any = fresh_cache()
         self._width = self._columns = 0
 

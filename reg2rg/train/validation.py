@@ -98,13 +98,13 @@ def report_valid(
 
     bar = tqdm(total=min(limit, len(dataset)), desc="validation", unit="study", disable=None)
 
-    def studies() -> Iterator[tuple[str, StudyCrops | EncodedStudy]]:
+    def studies() -> Iterator[StudyCrops | EncodedStudy]:
         seen = _seen(reporter, dataset, limit, cache, bar.set_postfix_str)
         for key, study in with_masks_of_the_next(seen) if swap_masks else seen:
             if order_seed is not None:
                 study = study.ordered(tuple(rng.permutation(study.regions).tolist()))
             asked.append((key, study.regions))
-            yield key, study
+            yield study
 
     reports: dict[int, HeldOutReport] = {}
     with bar:
