@@ -214,7 +214,7 @@ def _warnings(check: ChestCheck) -> tuple[str, ...]:
     if max(check.spacing_mm) > _THICK_SLICES_MM:
         warnings.append(f"the slices are {max(check.spacing_mm):.3g} mm apart: small findings are easily missed")
     if check.contrast_ml > _CONTRAST_ML:
-        warnings.append("the blood is bright with contrast medium: the scans of the published training had none")
+        warnings.append("the blood is bright with contrast medium: the published weights were trained on scans without")
     if check.metal_ml > _METAL_ML:
         warnings.append(f"{check.metal_ml:.1f} ml are above {_METAL_HU} HU, as metal: expect streaks around it")
     return tuple(warnings)

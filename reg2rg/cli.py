@@ -5,6 +5,7 @@ start at once.
 """
 
 import argparse
+import difflib
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+_RESUMABLE = ("phantom", "prepare", "train", "generate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"reg2rg {args.verb}: memory ran out ({told}); {less}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print(f"reg2rg {args.verb}: interrupted", file=sys.stderr)
+        goes_on = "; the same command goes on from here" if args.verb in _RESUMABLE else ""
+        print(f"reg2rg {args.verb}: interrupted{goes_on}", file=sys.stderr)
         return INTERRUPTED
     return 0
 
@@ -70,10 +73,24 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     by_record = {"train": _train, "serve": _serve}
     if arguments and arguments[0] in by_record:
         return argparse.Namespace(verb=arguments[0], run=by_record[arguments[0]], settings=arguments[1:])
-    return build_parser().parse_args(arguments)
+    parser = build_parser()
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        args.parser.error(f"unknown: {' '.join(unknown)}{_nearest(args.parser, unknown[0])}")
+    return args
+
+
+def _nearest(parser: argparse.ArgumentParser, unknown: str) -> str:
+    """The option that may have been meant."""
+    options = [option for action in parser._actions for option in action.option_strings]
+    close = difflib.get_close_matches(unknown.partition("=")[0], options, n=1)
+    return f" (perhaps {close[0]})" if close else ""
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
 
@@ -90,7 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     def verb(name: str, run: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
         added = verbs.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
-        added.set_defaults(run=run)
+        added.set_defaults(run=run, parser=added)
         return added
 
     demo = verb("demo", _demo, "make a phantom study, report it, show the truth and the report side by side")
@@ -475,7 +492,9 @@ def _train(args: argparse.Namespace) -> None:
     from reg2rg.train.run import train
 
     train(config)
-    print(f"Trained; {Path(config.out) / 'validation.json'} has the scores.")
+    out = Path(config.out)
+    result = "encoders.safetensors" if config.stage == "vision" else "model"
+    print(f"Trained: {out / result}; {out / 'validation.json'} has the scores.")
 
 
 def _serve(args: argparse.Namespace) -> None:

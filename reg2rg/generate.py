@@ -400,7 +400,7 @@ class Reporter:
             regions=regions,
             other=parsed.other,
             generated=written.text,
-            warnings=(*study.warnings, *crops.warnings, *warnings, *_departures(parsed, len(regions))),
+            warnings=(*study.warnings, *crops.warnings, *warnings, *_departures(parsed, crops.regions)),
             seconds=seconds,
         )
 
@@ -480,6 +480,11 @@ def generate_dataset(
         InputError: if `out` exists and `force` is false, what is there belongs to another run, or the reporter cannot
             write so.
     """
+    for name, number in (("batch size", batch_size), ("limit", limit)):
+        if number is not None and number < 1:
+            raise InputError(f"{name}: expected at least 1, got {number}")
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder; expected the CSV to write, such as {out / 'predictions.csv'}")
     if out.exists() and not force:
         raise InputError(f"{out}: the file exists; choose another --out, or add --force to replace it")
     reporter.check(settings)
@@ -499,6 +504,7 @@ def generate_dataset(
     if force:
         partial.unlink(missing_ok=True)
     rows = _read_partial(partial, identity)
+    out.parent.mkdir(parents=True, exist_ok=True)
     see: Callable[[int], StudyCrops] = lambda index: reporter.processor.crop(dataset[index])  # noqa: E731
     if cache is not None:
         see = CropStore(dataset, cache, reporter.model.config).__getitem__
@@ -560,19 +566,19 @@ def region_box_mm(masks: RegionMasks, name: str) -> tuple[tuple[float, float, fl
     return (float(low[0]), float(low[1]), float(low[2])), (float(high[0]), float(high[1]), float(high[2]))
 
 
-def _departures(parsed: ParsedReport, num_regions: int) -> Iterator[str]:
+def _departures(parsed: ParsedReport, regions: Sequence[str]) -> Iterator[str]:
     """What the model wrote that has no place in the report, and what it left unsaid."""
     seen: set[int] = set()
     for finding in parsed.findings:
         text = _shortened(finding.text)  # all of it is in the report's `generated`
-        if finding.index >= num_regions:
-            yield f"the model wrote about region {finding.index}, which does not exist; left out: {text!r}"
+        if finding.index >= len(regions):
+            yield f"the model wrote about a region number {finding.index}, which was not asked for; left out: {text!r}"
         elif finding.index in seen:
-            yield f"the model wrote about region {finding.index} again; left out: {text!r}"
+            yield f"the model wrote about the region {regions[finding.index]} again; left out: {text!r}"
         seen.add(finding.index)
-    for slot in range(num_regions):
-        if slot not in seen:
-            yield f"the model wrote nothing about region {slot}"
+    unsaid = [name for slot, name in enumerate(regions) if not (found := parsed.of_slot(slot)) or not found.text]
+    if unsaid:
+        yield f"the model wrote nothing about: {', '.join(unsaid)}"
 
 
 def _report_rows(

@@ -12,7 +12,7 @@ import pytest
 import torch
 from pytest import CaptureFixture
 
-from reg2rg.cli import main
+from reg2rg.cli import INTERRUPTED, main
 from reg2rg.nifti import write_labels, write_volume
 from reg2rg.phantom.world import Phantom
 
@@ -172,6 +172,18 @@ def test_output_that_cannot_be_written(scan: Path, tmp_path: Path, capsys: Captu
     assert sorted(path.name for path in scan.iterdir()) == ["ct.nii.gz", "masks"]
 
 
+def test_who_interrupts_is_told_what_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: CaptureFixture[str]) -> None:
+    def interrupt(args: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("_generate", "_evaluate"):
+        monkeypatch.setattr(f"reg2rg.cli.{name}", interrupt)
+    assert main(["generate", "data", "--out", "p.csv"]) == INTERRUPTED
+    assert capsys.readouterr().err == "reg2rg generate: interrupted; the same command goes on from here\n"
+    assert main(["evaluate", "p.csv"]) == INTERRUPTED
+    assert capsys.readouterr().err == "reg2rg evaluate: interrupted\n"
+
+
 def without_gpu_memory() -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
@@ -267,6 +279,10 @@ def test_every_verb_has_help(capsys: CaptureFixture[str]) -> None:
 def test_wrong_options_are_one_line(capsys: CaptureFixture[str], tmp_path: Path) -> None:
     assert "--help" in refusal(capsys, "report", "x.nii.gz")
     assert "--help" in refusal(capsys, "sing")
+    assert "perhaps --temperature); see reg2rg report --help" in refusal(
+        capsys, "report", "x.nii.gz", "--out", tmp_path, "--temprature", ".3"
+    )
+    assert "unknown: --mask" in refusal(capsys, "report", "x.nii.gz", "--out", tmp_path, "--mask", "m")
     assert "--help" in refusal(capsys, "train", "--steps", "many")
     assert "--count" in refusal(capsys, "phantom", tmp_path, "--count", "0", "--seed", "1")
     assert "no such" in refusal(capsys, "generate", tmp_path / "absent", "--out", tmp_path / "p.csv")

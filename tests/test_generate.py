@@ -66,8 +66,10 @@ def test_what_has_no_place_is_said(scripted: Reporter, phantom_study: Phantom) -
     assert report.regions[0].text == ""
     assert report.regions[1].text == "First."
     assert "Second." in said
-    assert "region 77, which does not exist" in said
-    assert "nothing about region 0" in said
+    assert "a region number 77, which was not asked for" in said
+    assert f"about the region {report.regions[1].name} again" in said
+    unsaid = [region.name for place, region in enumerate(report.regions) if place != 1]
+    assert f"nothing about: {', '.join(unsaid)}" in said
 
 
 def test_text_that_reaches_the_limit_is_marked_as_cut(scripted: Reporter, phantom_study: Phantom) -> None:
@@ -287,6 +289,20 @@ def test_dataset_rows_and_record(scripted: Reporter, dataset_root: Path, tmp_pat
     assert not list(tmp_path.glob("*.partial"))
     with pytest.raises(InputError, match="the file exists"):
         generate_dataset(dataset, scripted, out, GenerationSettings())
+
+
+def test_what_cannot_be_written_is_refused_first(scripted: Reporter, dataset_root: Path, tmp_path: Path) -> None:
+    dataset, settings, out = open_dataset(dataset_root, "valid"), GenerationSettings(), tmp_path / "new" / "p.csv"
+    with pytest.raises(InputError, match="batch size: expected at least 1, got 0"):
+        generate_dataset(dataset, scripted, out, settings, batch_size=0)
+    with pytest.raises(InputError, match="limit: expected at least 1, got 0"):
+        generate_dataset(dataset, scripted, out, settings, limit=0)
+    with pytest.raises(InputError, match=r"is a folder; expected the CSV to write, such as .*predictions\.csv"):
+        generate_dataset(dataset, scripted, tmp_path, settings)
+    assert not out.parent.exists()
+    scripted.model.texts = ("The region 0 is abdomen: Fine. ",)
+    generate_dataset(dataset, scripted, out, settings, limit=1)
+    assert out.is_file()
 
 
 def test_an_interrupted_run_goes_on(scripted: Reporter, dataset_root: Path, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def _card(region: RegionReport, pictures: tuple[SlicePicture, ...]) -> str:
     return (
         f'<article class="card" id="card-{region.index}" data-region="{region.index}" tabindex="0"'
         f' style="--color: {color}"><h2>{escape(region.name)}</h2><div class="pictures">{figures}</div>'
-        f'<p class="facts">region {region.index} · {region.volume_ml:.0f} ml · mask from '
+        f'<p class="facts">region {region.label} · {region.volume_ml:.0f} ml · mask from '
         f"{escape(region.mask_source)}</p>{doubts}</article>"
     )
 

@@ -18,7 +18,7 @@ def report_to_markdown(report: Report) -> str:
     for region in report.regions:
         lines += [f"## {region.name}", "", region.text or "*The model wrote nothing about this region.*", ""]
         recognition = "as its mask says" if region.agrees else "**not what its mask shows**"
-        lines += [f"<sub>region {region.index}, {region.volume_ml:.0f} ml, mask from {region.mask_source}; "]
+        lines += [f"<sub>region {region.label}, {region.volume_ml:.0f} ml, mask from {region.mask_source}; "]
         lines[-1] += f"recognized as {region.taken_for}: {recognition}</sub>"
         if region.mask_doubts:
             lines += ["", f"**Doubtful mask:** {'; '.join(region.mask_doubts)}"]

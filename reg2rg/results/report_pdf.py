@@ -174,7 +174,7 @@ def _abnormalities(report: Report) -> str:
                 regions[name].append(place)
     if regions:
         return "; ".join(f"{name} ({'; '.join(places)})" for name, places in regions.items())
-    return "none stated" if all(sentence.abnormalities is not None for _, sentence in read) else "not coded"
+    return "none of the 18 stated" if all(sentence.abnormalities is not None for _, sentence in read) else "not coded"
 
 
 def _warnings(report: Report) -> list[Flowable]:
@@ -201,7 +201,7 @@ def _region(region: RegionReport, pictures: tuple[SlicePicture, ...]) -> Flowabl
         Paragraph(heading, _FACT),
         Paragraph(said or "The model wrote nothing about this region.", _TEXT if said else _SILENT),
         *([Paragraph(f"Abnormalities: {_markup(', '.join(stated))}", _STATED)] if stated else []),
-        Paragraph(f"region {region.index} · {region.volume_ml:.0f} ml{source}", _NOTE),
+        Paragraph(f"region {region.label} · {region.volume_ml:.0f} ml{source}", _NOTE),
     ]
     if region.mask_doubts:
         cell.append(Paragraph(f"Doubtful mask: {_markup('; '.join(region.mask_doubts))}", _DOUBT))

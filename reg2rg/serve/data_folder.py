@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from reg2rg.errors import InputError
+from reg2rg.serve.log import LOG
 from reg2rg.serve.refusal import Reason, Refusal
 
 _LOCK_PAUSE_S = 0.2
@@ -52,12 +53,15 @@ class DataFolder:
             InputError: if another service still has the folder after `wait_s` seconds.
         """
         descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        until = time.monotonic() + wait_s
+        until, said = time.monotonic() + wait_s, False
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return descriptor
             except BlockingIOError:
+                if not said and wait_s:
+                    LOG.warning("waits up to %.0f s for another reg2rg serve to leave %s", wait_s, self.root)
+                    said = True
                 if time.monotonic() >= until:
                     os.close(descriptor)
                     raise InputError(f"--data {self.root}: another reg2rg serve uses it; choose another") from None

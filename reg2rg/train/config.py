@@ -124,16 +124,21 @@ class TrainConfig:
                 raise InputError(f"{name}: expected a positive number, got {getattr(self, name)}")
 
 
+_OPTION = re.compile(r"^--[\w-]+")
+
+
 def parse_config(arguments: Sequence[str]) -> TrainConfig:
     """The settings as the command line gives them: ``--config``, a YAML file or a shipped one's name, and overrides.
+
+    Options may have ``-`` for ``_``, as those of the other verbs have.
 
     Raises:
         InputError: if the file is missing, or a setting is unknown, missing or of the wrong kind.
 
-    >>> parse_config(["--config", "phantom-vision", "--steps", "5", "--seed=3"]).steps
+    >>> parse_config(["--config", "phantom-vision", "--save-every", "5", "--seed=3"]).save_every
     5
     """
-    given = list(arguments)
+    given = [_OPTION.sub(lambda option: "--" + option[0][2:].replace("-", "_"), argument) for argument in arguments]
     for place, argument in enumerate(given[:-1]):
         if argument == "--config":
             given[place + 1] = str(_config_file(given[place + 1]))
