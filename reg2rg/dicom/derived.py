@@ -58,16 +58,24 @@ def read_header(file: DicomFile) -> dict[str, Any]:
 
 def can_be_referred_to(series: DicomSeries) -> bool:
     """Whether the series has all the UIDs that a derived object must name."""
-    uids = {series.study_uid, series.series_uid}
-    for slice_ in series.slices:
-        uids |= {slice_.sop_class_uid, slice_.sop_instance_uid}
-    return all(_UID.fullmatch(uid) for uid in uids)
+    return not _missing_uids(series)
+
+
+def _missing_uids(series: DicomSeries) -> list[str]:
+    """Attributes by which a derived object names others, and which hold no UID."""
+    uids = {
+        "StudyInstanceUID": {series.study_uid},
+        "SeriesInstanceUID": {series.series_uid},
+        "SOPClassUID": {slice_.sop_class_uid for slice_ in series.slices},
+        "SOPInstanceUID": {slice_.sop_instance_uid for slice_ in series.slices},
+    }
+    return [name for name, values in uids.items() if not all(map(_UID.fullmatch, values))]
 
 
 def why_no_objects(series: DicomSeries) -> str:
     """Why no DICOM objects can be derived from a series, in one line; empty if they can."""
-    if not can_be_referred_to(series):
-        return "the files do not have the UIDs by which objects would name them"
+    if missing := _missing_uids(series):
+        return f"the files do not have the UIDs by which objects would name them ({', '.join(missing)})"
     if not _UID.fullmatch(series.frame_of_reference_uid):
         return "the files have no frame of reference"
     if find_spec("highdicom") is None:

@@ -95,9 +95,9 @@ def test_the_segmentation_holds_the_very_masks_of_regions_nii(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("keyword", "obstacle"),
     [
-        ("SOPInstanceUID", "do not have the UIDs"),
-        ("StudyInstanceUID", "do not have the UIDs"),
-        ("SeriesInstanceUID", "do not have the UIDs"),
+        ("SOPInstanceUID", "objects would name them (SOPInstanceUID)"),
+        ("StudyInstanceUID", "objects would name them (StudyInstanceUID)"),
+        ("SeriesInstanceUID", "objects would name them (SeriesInstanceUID)"),
         ("FrameOfReferenceUID", "no frame of reference"),
     ],
 )
