@@ -37,6 +37,8 @@ def main() -> None:
     parser.add_argument("--compiled", action="store_true", help="by compiled steps, too")
     args = parser.parse_args()
 
+    if args.tokens < 2:
+        parser.error("--tokens: expected at least 2")
     device = find_device(args.device)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     torch.manual_seed(0)

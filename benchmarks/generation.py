@@ -51,13 +51,15 @@ def main() -> None:
     settings = GenerationSettings(median_quantities=False, regions_per_prompt=args.regions_per_prompt, **drawn)
     crops = [plain.processor.crop(make_phantom(seed).study) for seed in range(9000, 9000 + args.count)]
     ways: dict[str, Callable[[], list[str]]] = {}
+    if args.compiled and not args.writing:
+        parser.error("--compiled goes with --writing")
     if args.writing:
+        compiled = Reporter.load(args.model, args.device, engine="compiled") if args.compiled else None
         prompts = [encode(plain, members, args.regions_per_prompt) for members in crops]
         ways[PLAIN] = partial(write_by_hugging_face, plain, prompts, settings)
         for size in args.batches:
             ways[f"batches of {size}, plain"] = partial(write_prompts, plain, prompts, settings, size)
-            if args.compiled:
-                compiled = Reporter.load(args.model, args.device, engine="compiled")
+            if compiled:
                 ways[f"batches of {size}, compiled"] = partial(write_prompts, compiled, prompts, settings, size)
     else:
         fast = Reporter.load(args.model, args.device, bf16=True)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from reg2rg.errors import InputError
+from reg2rg.errors import InputError, is_lack_of_memory
 from reg2rg.models import DEFAULT_MODEL, ENGINES, PRECISIONS
 from reg2rg.segment import SEGMENTERS
 
@@ -46,26 +46,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"reg2rg {args.verb}: {error.filename}: {error.strerror}", file=sys.stderr)
         return BAD_INPUT
     except (MemoryError, RuntimeError) as error:
-        if not _is_lack_of_memory(error):
+        if not is_lack_of_memory(error):
             raise
         told = " ".join(str(error).split())[:120] or type(error).__name__
-        less = "fewer studies or drafts at once, fewer bits (--precision) or another --device need less"
-        print(f"reg2rg {args.verb}: memory ran out ({told}); {less}", file=sys.stderr)
+        less = "; fewer studies or drafts at once, --precision or another --device need less" if "model" in args else ""
+        print(f"reg2rg {args.verb}: memory ran out ({told}){less}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
-        goes_on = "; the same command goes on from here" if args.verb in _RESUMABLE else ""
-        print(f"reg2rg {args.verb}: interrupted{goes_on}", file=sys.stderr)
+        goes_on = args.verb in _RESUMABLE and not getattr(args, "force", False)  # which would begin anew
+        told = "interrupted; the same command goes on from here" if goes_on else "interrupted"
+        print(f"reg2rg {args.verb}: {told}", file=sys.stderr)
         return INTERRUPTED
     return 0
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    """Whether Python, numpy or torch, on a GPU or without, could not get memory; torch need not be imported to ask."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-    )
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -194,8 +186,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--engine",
         choices=ENGINES,
         default="torch",
-        help="what writes the texts: torch; compiled, which is torch that compiles its steps first, for many studies "
-        "and large models; or vllm where it is installed, for many studies on a GPU (default: %(default)s)",
+        help="what writes the texts: torch; compiled, which is torch that compiles its steps first, meant for large "
+        "models on a GPU; or vllm where it is installed, for many studies on a GPU (default: %(default)s)",
     )
     _add_model(generate)
     _add_generation(generate)

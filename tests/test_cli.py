@@ -282,6 +282,8 @@ def test_wrong_options_are_one_line(capsys: CaptureFixture[str], tmp_path: Path)
     assert "perhaps --temperature); see reg2rg report --help" in refusal(
         capsys, "report", "x.nii.gz", "--out", tmp_path, "--temprature", ".3"
     )
+    assert "unrecognized arguments: --step 5" in refusal(capsys, "train", "--step", "5")
+    assert "unrecognized arguments: --dat x" in refusal(capsys, "serve", "--dat", "x")
     assert "unknown: --mask" in refusal(capsys, "report", "x.nii.gz", "--out", tmp_path, "--mask", "m")
     assert "--help" in refusal(capsys, "train", "--steps", "many")
     assert "--count" in refusal(capsys, "phantom", tmp_path, "--count", "0", "--seed", "1")

@@ -2,7 +2,8 @@
 
 Minimum Bayes risk decoding (Kumar and Byrne, HLT-NAACL 2004, section 2) in which the drafts, drawn from the model, are
 each other's references (Eikema and Aziz, EMNLP 2022, section 3): what one draft alone states is more often wrong than
-what most of them state. Drafts are compared by what the rule labeler reads in them.
+what most of them state. Drafts are compared by the names of the regions, then by what the rule labeler reads in them,
+then by their words.
 """
 
 import math
@@ -43,10 +44,12 @@ def _read(draft: str) -> tuple[frozenset[Hashable], ...]:
     """An answer's names, statements and words, each with the number or title of its part."""
     report = parse_report(draft)
     # With its name before it, a text is read as one about that region.
-    parts = [(str(finding.index), f"{finding.name}: {finding.text}") for finding in report.findings]
+    firsts = {finding.index: finding for finding in reversed(report.findings)}  # what is in a report
+    parts = [(str(index), f"{finding.name}: {finding.text}") for index, finding in firsts.items()]
     parts += [(title, f"{title}: {text}") for title, text in report.other.items()]
+    parts = parts or [("", draft)]
     return (
-        frozenset((finding.index, finding.recognized_as) for finding in report.findings),
+        frozenset((index, finding.recognized_as) for index, finding in firsts.items()),
         frozenset((part, *statement) for part, text in parts for statement in statements(text)),
         frozenset((part, word) for part, text in parts for word in _words(text)),
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.cache_utils import Cache, StaticLayer
 
-from reg2rg.errors import InputError
+from reg2rg.errors import InputError, is_lack_of_memory
 from reg2rg.model.config import Sampling
 from reg2rg.model.decode import Prompt, Written, write_on
 from reg2rg.model.kv_cache import RoomyLayer, fresh_cache
@@ -28,15 +28,20 @@ class CompiledEngine:
     """Writes on from prompts as `reg2rg.model.decode.write_on` does, with compiled steps; the same but for rounding.
 
     Args:
-        language: a Hugging Face causal language model whose layers are all attention, without adapters.
+        language: a Hugging Face causal language model whose layers all attend to all that was read, without adapters.
         backend: of `torch.compile`.
+
+    Raises:
+        InputError: if layers attend to a window only.
     """
 
     engine: Engine = "compiled"
 
     def __init__(self, language: Any, backend: str | Callable[..., Any] = "inductor") -> None:
+        if _has_windows(language.config.get_text_config()):
+            raise InputError("engine compiled: cannot write with a model of sliding windows; leave --engine out")
         self._language, self._backend = language, backend
-        self._steps: dict[int, CompiledSteps] = {}
+        self._idle: CompiledSteps | None = None  # of the last texts, for as many rows
 
     def write_on(
         self,
@@ -53,18 +58,22 @@ class CompiledEngine:
         Raises:
             InputError: if torch cannot compile the model here.
         """
-        if rows not in self._steps:
-            self._steps[rows] = CompiledSteps(self._language, rows, self._backend)
-        return write_on(
-            self._language,
-            prompts,
-            rows=rows,
-            eos_id=eos_id,
-            max_new_tokens=max_new_tokens,
-            sampling=sampling,
-            quantities=quantities,
-            steps=self._steps[rows],
-        )
+        steps, self._idle = self._idle, None  # taken while they are in use: they hold what was read
+        if steps is None or steps.rows != rows:
+            steps = CompiledSteps(self._language, rows, self._backend)
+        try:
+            yield from write_on(
+                self._language,
+                prompts,
+                rows=rows,
+                eos_id=eos_id,
+                max_new_tokens=max_new_tokens,
+                sampling=sampling,
+                quantities=quantities,
+                steps=steps,
+            )
+        finally:
+            self._idle = steps
 
 
 class CompiledSteps:
@@ -77,7 +86,7 @@ class CompiledSteps:
     """
 
     def __init__(self, language: Any, rows: int, backend: str | Callable[..., Any] = "inductor") -> None:
-        self._language, self._rows = language, rows
+        self._language, self.rows = language, rows
         self._device = next(language.parameters()).device
         mode = "reduce-overhead" if self._device.type == "cuda" and backend == "inductor" else None
         how: dict[str, Any] = {"backend": backend, "mode": mode, "isolate_recompiles": True}
@@ -119,12 +128,15 @@ class CompiledSteps:
         rows = len(embeddings)
         if self._columns == self._width:
             self.hold(self.held(rows))
-        missing = self._rows - rows
-        own = torch.tensor([*starts, *[0] * missing], device=self._device)
+        missing = self.rows - rows
+        first = torch.tensor([*starts, *[0] * missing], device=self._device)
         column = torch.tensor(self._columns, device=self._device)
+        all_rows = functional.pad(embeddings, (0, 0, 0, 0, 0, missing))
         try:
-            scores = self._step(functional.pad(embeddings, (0, 0, 0, 0, 0, missing)), own[:, None], column, self._room)
+            scores = self._step(all_rows, first[:, None], column, self._room)
         except torch._dynamo.exc.TorchDynamoException as error:
+            if is_lack_of_memory(error):
+                raise
             raise InputError(
                 f"engine compiled: torch cannot compile this language model here ({one_line(error)}); "
                 f"leave --engine out"
@@ -159,4 +171,12 @@ class CompiledSteps:
             self._width *= 2
         self._room = Cache(layers=[StaticLayer(self._width) for _ in cache.layers])
         for own, layer in zip(self._room.layers, cache.layers, strict=True):
-            own.lazy_initialization(*(part[:1].expand(self._rows, -1, -1, -1) for part in (layer.keys, layer.values)))
+            own.lazy_initialization(*(part[:1].expand(self.rows, -1, -1, -1) for part in (layer.keys, layer.values)))
+
+
+def _has_windows(config: Any) -> bool:
+    """Whether a language model has layers that do not attend to all that was read."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds is None:
+        return bool(getattr(config, "sliding_window", None))
+    return set(kinds) != {"full_attention"}

@@ -143,6 +143,7 @@ def settings_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="reg2rg serve",
         exit_on_error=False,
+        allow_abbrev=False,
         description="Takes studies by DICOM and HTTP, reports them one after the other, and sends the results back.",
     )
     parser.add_argument("--config", action="config", help="a YAML file of these settings, with _ for -")

@@ -124,7 +124,7 @@ class TrainConfig:
                 raise InputError(f"{name}: expected a positive number, got {getattr(self, name)}")
 
 
-_OPTION = re.compile(r"^--[\w-]+")
+_OPTION = re.compile(r"^--[\w.-]+")
 
 
 def parse_config(arguments: Sequence[str]) -> TrainConfig:
@@ -163,6 +163,7 @@ def config_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="reg2rg train",
         exit_on_error=False,
+        allow_abbrev=False,
         description="Trains one stage; run again with the same settings, it goes on from its last checkpoint.",
     )
     parser.add_argument("--config", action="config", help="a YAML file, or the name of a shipped configuration")

@@ -90,7 +90,13 @@ def test_what_is_said_of_one_region_is_not_said_of_another() -> None:
 
 
 def test_answers_without_any_heading() -> None:
-    assert most_agreed(["A nodule.", "Clear.", "A nodule."]) == 0
+    assert most_agreed(["Clear.", "A nodule.", "A nodule."]) == 1
+
+
+def test_what_is_written_again_of_a_region_does_not_count() -> None:
+    again = build_target([("lung", "Clear.")]) + " " + build_target([("lung", "A nodule.")])
+    nodule, clear = build_target([("lung", "A nodule.")]), build_target([("lung", "Clear.")])
+    assert most_agreed([nodule, again, clear]) == 1
 
 
 def test_numbers_of_any_length() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from tiny_models import tiny_model
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from reg2rg.errors import InputError
 from reg2rg.generate import GenerationSettings, Reporter
@@ -73,6 +73,29 @@ def test_any_number_of_rows(language: Any, engine: CompiledEngine, prompts: list
     for rows in range(4, 13):  # more graphs than torch makes of one function unless told that they are apart
         texts = engine.write_on(prompts[:1], rows=rows, eos_id=-1, max_new_tokens=2)
         assert len(list(texts)) == 1
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_texts_that_are_begun_beside_others_or_never_ended(language: Any, prompts: list[Prompt], backend: str) -> None:
+    engine = CompiledEngine(language, backend=backend)
+    settings: dict[str, Any] = {"rows": 3, "eos_id": EOS, "max_new_tokens": 20}
+    expected = list(write_on(language, prompts, **settings))
+    first = engine.write_on(prompts, **settings)
+    begun = [next(first)]
+    assert list(engine.write_on(prompts, **settings)) == expected
+    assert begun + list(first) == expected
+    left = engine.write_on(prompts, **settings)
+    next(left)
+    left.close()
+    assert list(engine.write_on(prompts, **settings)) == expected
+
+
+def test_a_model_of_sliding_windows_is_refused() -> None:
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    windows = MistralForCausalLM(MistralConfig(vocab_size=24, sliding_window=8, **sizes))
+    with pytest.raises(InputError, match="sliding windows; leave --engine out"):
+        CompiledEngine(windows)
+    CompiledEngine(MistralForCausalLM(MistralConfig(vocab_size=24, sliding_window=None, **sizes)))
 
 
 def test_no_prompts(engine: CompiledEngine) -> None:
