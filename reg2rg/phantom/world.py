@@ -63,8 +63,8 @@ def make_phantom(
 
     Every part of the world draws from a random stream of its own, named by the part: with `only`, an abnormality can
     be left out while body, texture, noise and the other lesions stay as they are. Two exceptions: a lung lesion may
-    move when an effusion leaves that stood in its place (not with `without`), and without cardiomegaly heart and voxels
-    have another size.
+    move when an effusion leaves that stood in its place (not with `without`), and without cardiomegaly the heart has
+    another size, and with `only` voxels have, too.
 
     Args:
         seed: any whole number from 0; the same seed gives the same phantom.
@@ -84,10 +84,11 @@ def make_phantom(
     stream = partial(_stream, seed)
     present = sample_present(stream, DRAWERS if only is None else only, prevalence)
     missing = _missing_masks(stream("missing masks"))
-    enlarged = "Cardiomegaly" in present and "Cardiomegaly" not in without
-    anatomy = sample_anatomy(stream("anatomy"), enlarged, sample_age(stream))
+    anatomy = sample_anatomy(stream("anatomy"), "Cardiomegaly" in present, sample_age(stream))
     acquisition = sample_acquisition(_stream(seed, "acquisition"), anatomy, size)
     grid = scan_grid(anatomy, acquisition, size)
+    if "Cardiomegaly" in without:  # in the same voxels
+        anatomy = sample_anatomy(stream("anatomy"), False, sample_age(stream))
     chest = draw_chest(anatomy, grid, _stream(seed, "organs"))
 
     findings: list[Finding] = []

@@ -101,3 +101,15 @@ def test_bad_input_is_one_line(arguments: dict, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         make_phantom(**arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_a_heart_that_is_no_longer_large_lies_in_the_same_voxels() -> None:
+    large = next(phantom for phantom in map(make_phantom, range(40)) if "Cardiomegaly" in phantom.abnormalities)
+    normal = make_phantom(large.seed, without=("Cardiomegaly",))
+    before, after = large.study, normal.study
+    np.testing.assert_array_equal(after.volume.affine, before.volume.affine)
+    assert after.masks.volume_ml("heart") < before.masks.volume_ml("heart")
+    for name in ("breast", "thyroid"):
+        np.testing.assert_array_equal(after.masks.mask(name), before.masks.mask(name))
+    small = make_phantom(large.seed, only=())
+    assert small.anatomy == normal.anatomy
