@@ -68,12 +68,14 @@ that it looked at it. In **phantoms** a lesion can be taken out of the CT while 
 should stay.
 
 Phantoms of the seeds {seeds}, never used in training; the shipped model (weights {sha256}...), regions per
-prompt: {regions}, words {words}. Of the findings that were drawn and are stated: how many are no longer stated
-without their lesion (*vanished*), and in how many pairs with a lesion of another region, taken out instead, they are
-*lost*, or *changed*: another side, lobe, detail, amount or class of size; both together are *disturbed*. Wordings may
-change. Where only a number is another one within its class (12 mm, 13 mm) or of percent, they are *renumbered*, which
-is not counted as disturbed. With 95 % intervals (Wilson). Made by
-`python benchmarks/grounding.py --markdown docs/GROUNDING.md`.
+prompt: {regions}, words {words}.
+
+Of the findings that were drawn and are stated: how many are no longer stated without their lesion (*vanished*), and in
+how many pairs with a lesion of another region, taken out instead, they are *lost*, or *changed*: another side, lobe,
+detail, amount or class of size; both together are *disturbed*. Wordings may change. Where only a number is another one
+within its class (12 mm, 13 mm) or of percent, they are *renumbered*, which is not counted as disturbed. A lesion may
+change another region's voxels, too: an effusion takes room from the lung, a large heart from all around it. With 95 %
+intervals (Wilson). Made by `python benchmarks/grounding.py --markdown docs/GROUNDING.md`.
 
 {table}"""
 

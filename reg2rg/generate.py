@@ -477,10 +477,10 @@ def generate_dataset(
         The run record.
 
     Raises:
-        InputError: if `out` exists and `force` is false, what is there belongs to another run, or the reporter cannot
-            write so.
+        InputError: if `out` exists and `force` is false, or is a folder; what is there belongs to another run; the
+            reporter cannot write so; or `batch_size` or `limit` is below 1.
     """
-    for name, number in (("batch size", batch_size), ("limit", limit)):
+    for name, number in (("--batch-size", batch_size), ("--limit", limit)):
         if number is not None and number < 1:
             raise InputError(f"{name}: expected at least 1, got {number}")
     if out.is_dir():

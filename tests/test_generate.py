@@ -293,9 +293,9 @@ def test_dataset_rows_and_record(scripted: Reporter, dataset_root: Path, tmp_pat
 
 def test_what_cannot_be_written_is_refused_first(scripted: Reporter, dataset_root: Path, tmp_path: Path) -> None:
     dataset, settings, out = open_dataset(dataset_root, "valid"), GenerationSettings(), tmp_path / "new" / "p.csv"
-    with pytest.raises(InputError, match="batch size: expected at least 1, got 0"):
+    with pytest.raises(InputError, match="--batch-size: expected at least 1, got 0"):
         generate_dataset(dataset, scripted, out, settings, batch_size=0)
-    with pytest.raises(InputError, match="limit: expected at least 1, got 0"):
+    with pytest.raises(InputError, match="--limit: expected at least 1, got 0"):
         generate_dataset(dataset, scripted, out, settings, limit=0)
     with pytest.raises(InputError, match=r"is a folder; expected the CSV to write, such as .*predictions\.csv"):
         generate_dataset(dataset, scripted, tmp_path, settings)
