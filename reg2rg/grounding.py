@@ -7,13 +7,14 @@ what is stated of other regions should stay. Findings are compared, not wordings
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reg2rg.generate import GenerationSettings, Reporter
 from reg2rg.phantom.finding import KINDS, Finding, size_class
 from reg2rg.phantom.report import read_findings
 from reg2rg.phantom.world import make_phantom
+from reg2rg.preprocess import StudyCrops
 from reg2rg.report import Report
 
 _BATCH = 16
@@ -80,17 +81,22 @@ def measure_grounding(
         whole = make_phantom(seed)
         drawn = list(dict.fromkeys(finding.abnormality for finding in whole.findings))
         variants = [whole, *(make_phantom(seed, without=(name,)) for name in drawn)]
-        reports = [
-            report
-            for start in range(0, len(variants), _BATCH)
-            for report in reporter.report([variant.study for variant in variants[start : start + _BATCH]], settings)
-        ]
+        crops = [reporter.processor.crop(variant.study) for variant in variants]
+        placed = [_placed_as(crops[0], own) for own in crops]
+        reports = reporter.report_crops([variant.study for variant in variants], placed, settings, rows=_BATCH)
         compare_reports(
             stated_by_kind(reports[0]), dict(zip(drawn, map(stated_by_kind, reports[1:]), strict=True)), counts
         )
         if progress:
             progress(done, len(seeds))
     return counts
+
+
+def _placed_as(whole: StudyCrops, own: StudyCrops) -> StudyCrops:
+    """The same crops, said to lie where the whole phantom's do, which decides what is drawn."""
+    places = dict(zip(whole.regions, whole.boxes, strict=True))
+    boxes = (places.get(name, box) for name, box in zip(own.regions, own.boxes, strict=True))
+    return replace(own, image_box=whole.image_box, boxes=tuple(boxes))
 
 
 def compare_reports(

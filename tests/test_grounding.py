@@ -1,8 +1,15 @@
 """Counting what vanishes and what is disturbed; the whole test on one phantom with the shipped model."""
 
-from reg2rg.generate import Reporter
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+from reg2rg.generate import GenerationSettings, Reporter
 from reg2rg.grounding import GroundingCounts, compare_reports, measure_grounding
+from reg2rg.model.decode import Prompt, Written
+from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.phantom.finding import Finding
+from reg2rg.phantom.world import make_phantom
 
 EFFUSION = Finding("Pleural effusion", "pleura", "left", amount="small")
 LARGER = Finding("Pleural effusion", "pleura", "left", amount="large")
@@ -64,3 +71,18 @@ def test_nothing_stated_is_no_rate() -> None:
 def test_one_phantom_from_end_to_end() -> None:
     rates = measure_grounding(Reporter.load("phantom", "cpu"), [11]).to_json()
     assert rates["stated"] == sum(row["stated"] for row in rates["per_abnormality"].values())
+
+
+def test_the_same_is_drawn_with_a_lesion_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    def take(model: Reg2RG, prompts: Iterable[Prompt], **_: object) -> Iterator[Written]:
+        for place, prompt in enumerate(prompts):
+            seeds.append(prompt.seed)
+            yield Written(place, [])
+
+    monkeypatch.setattr(Reg2RG, "generate", take)
+    measure_grounding(Reporter.load("phantom", "cpu"), [9005], settings=GenerationSettings(drafts=1))
+    phantom = make_phantom(9005)  # whose lung is larger without its effusion
+    regions = len(phantom.study.masks.present)
+    assert len(phantom.abnormalities) > 1 and seeds == seeds[:regions] * (1 + len(phantom.abnormalities))
