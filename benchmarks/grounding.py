@@ -1,6 +1,6 @@
 """Do sentences hang on their lesions? Takes each lesion out of held-out phantoms and reports them again.
 
-python benchmarks/grounding.py --model phantom --seed 9000 --count 100 [--json FILE] [--markdown docs/GROUNDING.md]
+python benchmarks/grounding.py --model phantom --seed 9000 --count 300 [--json FILE] [--markdown docs/GROUNDING.md]
 
 The model writes in its own way; `--regions-per-prompt 10` asks for all regions in one prompt, as published.
 """
@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="phantom")
     parser.add_argument("--seed", type=int, default=9000, help="of the first phantom; the others follow")
-    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--regions-per-prompt", type=int)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
