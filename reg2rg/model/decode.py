@@ -45,7 +45,6 @@ class Written(NamedTuple):
     ids: list[int]
 
 
-@torch.inference_mode()
 def write_on(
     language: Any,
     prompts: Iterable[Prompt],
@@ -123,6 +122,7 @@ class _Batch:
         self._kv_cache = kv_cache
         self._cache = kv_cache.fresh_cache()
 
+    @torch.inference_mode()
     def exchange(self, ended: Sequence[_Row], newcomers: Sequence[_Row]) -> None:
         """Rows leave, others come with their first token; columns that no row needs any more go."""
         if not ended and not newcomers:
@@ -145,6 +145,7 @@ class _Batch:
             self._steps.hold(self._cache)
             self._cache = self._kv_cache.fresh_cache()
 
+    @torch.inference_mode()
     def step(self) -> None:
         """One more token for each row that has not ended."""
         table = self._language.get_input_embeddings()
