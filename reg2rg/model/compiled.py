@@ -14,11 +14,9 @@ from torch.nn import functional
 from transformers.cache_utils import Cache, StaticLayer
 
 from reg2rg.errors import InputError, is_lack_of_memory
-from reg2rg.model.config import Sampling
 from reg2rg.model.decode import Prompt, Written, write_on
 from reg2rg.model.kv_cache import RoomyLayer, fresh_cache
 from reg2rg.model.language import one_line
-from reg2rg.model.quantities import Quantities
 from reg2rg.models import Engine
 
 _LEAST_ROOM = 256  # columns of a cache; each doubling of it is compiled anew
@@ -43,17 +41,8 @@ class CompiledEngine:
         self._language, self._backend = language, backend
         self._idle: CompiledSteps | None = None  # of the last texts, for as many rows
 
-    def write_on(
-        self,
-        prompts: Iterable[Prompt],
-        *,
-        rows: int,
-        eos_id: int,
-        max_new_tokens: int,
-        sampling: Sampling | None = None,
-        quantities: Quantities | None = None,
-    ) -> Iterator[Written]:
-        """As `reg2rg.model.decode.write_on`.
+    def write_on(self, prompts: Iterable[Prompt], *, rows: int, **settings: Any) -> Iterator[Written]:
+        """As `reg2rg.model.decode.write_on`, whose settings the others are.
 
         Raises:
             InputError: if torch cannot compile the model here.
@@ -62,16 +51,7 @@ class CompiledEngine:
         if steps is None or steps.rows != rows:
             steps = CompiledSteps(self._language, rows, self._backend)
         try:
-            yield from write_on(
-                self._language,
-                prompts,
-                rows=rows,
-                eos_id=eos_id,
-                max_new_tokens=max_new_tokens,
-                sampling=sampling,
-                quantities=quantities,
-                steps=steps,
-            )
+            yield from write_on(self._language, prompts, rows=rows, steps=steps, **settings)
         finally:
             self._idle = steps
 

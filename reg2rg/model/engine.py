@@ -1,14 +1,12 @@
 """What writes on from prompts: torch as it is, torch with compiled steps, or vLLM."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Protocol, runtime_checkable
 
 from reg2rg.errors import InputError
-from reg2rg.model.config import Sampling
-from reg2rg.model.decode import Prompt, Written
+from reg2rg.model.decode import Written
 from reg2rg.model.language import without_adapters
-from reg2rg.model.quantities import Quantities
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.model.vllm_engine import VllmEngine
 from reg2rg.models import ENGINES, Engine
@@ -20,17 +18,9 @@ class Writer(Protocol):
 
     engine: Engine
 
-    def write_on(
-        self,
-        prompts: Iterable[Prompt],
-        *,
-        rows: int,
-        eos_id: int,
-        max_new_tokens: int,
-        sampling: Sampling | None = None,
-        quantities: Quantities | None = None,
-    ) -> Iterator[Written]:
-        """As `reg2rg.model.decode.write_on`."""
+    @property
+    def write_on(self) -> Callable[..., Iterator[Written]]:
+        """Called as `reg2rg.model.decode.write_on` is, without the language model."""
 
 
 def check_engine(engine: str, precision: str) -> None:

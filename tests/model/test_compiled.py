@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import tiny_model
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from tiny_models import tiny_language, tiny_model
+from transformers import LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from reg2rg.errors import InputError
 from reg2rg.generate import GenerationSettings, Reporter
@@ -20,10 +20,7 @@ EOS = 3
 
 @pytest.fixture(scope="module")
 def language() -> LlamaForCausalLM:
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = LlamaConfig(vocab_size=24, num_key_value_heads=2, initializer_range=0.2, eos_token_id=None, **sizes)
-    return LlamaForCausalLM(config).eval()
+    return tiny_language()
 
 
 @pytest.fixture(scope="module")

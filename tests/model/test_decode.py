@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+from tiny_models import tiny_language
+from transformers import GenerationConfig, LlamaForCausalLM
 
 from reg2rg.model.config import Sampling
 from reg2rg.model.decode import Prompt, write_on
@@ -18,10 +19,7 @@ LENGTHS = (9, 4, 30, 7, 12, 2, 21)
 
 @pytest.fixture(scope="module")
 def language() -> LlamaForCausalLM:
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = LlamaConfig(vocab_size=24, num_key_value_heads=2, initializer_range=0.2, eos_token_id=None, **sizes)
-    return LlamaForCausalLM(config).eval()
+    return tiny_language()
 
 
 @pytest.fixture(scope="module")
