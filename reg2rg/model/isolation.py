@@ -16,7 +16,10 @@ _DIAGONAL_WITHIN = 0.3  # of the radius, in voxels, for a point between two axes
 
 @torch.no_grad()
 def isolation(
-    crops: Float[Tensor, "crop x y z"], radii: Sequence[int], window: tuple[float, float] = (-1.0, 1.0)
+    crops: Float[Tensor, "crop x y z"],
+    radii: Sequence[int],
+    window: tuple[float, float] = (-1.0, 1.0),
+    out: Float[Tensor, "crop radius x y z"] | None = None,
 ) -> Float[Tensor, "crop radius x y z"]:
     """How much brighter each voxel is than the brightest point of a sphere around it; 0 where it is not.
 
@@ -28,11 +31,12 @@ def isolation(
         crops: one channel; beyond its edges each goes on as it ends.
         radii: of the spheres, in voxels, from 2 on, growing. At 2 the middle is smoothed once, from 3 on twice.
         window: values are clipped to it, and rounded to 255 levels of it.
+        out: where to write; None for fresh memory.
 
     Returns:
         a channel for each radius; a difference of the whole window is 4.
     """
-    found = crops.new_empty(len(crops), len(radii), *crops.shape[1:])
+    found = crops.new_empty(len(crops), len(radii), *crops.shape[1:]) if out is None else out
     frame = _Frame(crops.shape[1:], margin=max(radii) + _SMOOTHED_AT_MOST, device=crops.device)
     for crop, channels in zip(crops, found, strict=True):
         frame.fill(crop, window)

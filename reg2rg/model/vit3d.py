@@ -108,19 +108,24 @@ class ConvolutionalPatches(nn.Module):
 
     def forward(self, crops: Float[Tensor, "crop x y z"]) -> Float[Tensor, "crop patch width"]:
         """One vector per patch, x slowest, then y, then z."""
-        seen = crops[:, None]
-        if len(self.lows):
-            scale = 2 / (self.highs - self.lows)
-            windowed = torch.addcmul(-1 - self.lows * scale, seen, scale).clamp_(-1, 1)
-            seen = torch.cat([seen, windowed], dim=1)
-        if not self.spheres:
-            return self._as_tokens(self.project(self.stem(seen)))
-        alone = isolation(crops, self.spheres, self.sphere_window)
-        grid = self.project(self.stem(torch.cat([seen, alone], dim=1)))
-        return self._as_tokens(grid + self.project_spheres(self.highest(alone)))
-
-    def _as_tokens(self, grid: Float[Tensor, "crop width x y z"]) -> Float[Tensor, "crop patch width"]:
+        seen = self._seen(crops)
+        grid = self.project(self.stem(seen))
+        if self.spheres:
+            grid = grid + self.project_spheres(self.highest(seen[:, -len(self.spheres) :]))
         return self.norm_tokens(rearrange(grid, "crop width x y z -> crop (x y z) width"))
+
+    def _seen(self, crops: Float[Tensor, "crop x y z"]) -> Float[Tensor, "crop channel x y z"]:
+        """The crops, their windows, and how alone each voxel stands, one after another into one memory."""
+        windows = len(self.lows)
+        seen = crops.new_empty(len(crops), 1 + windows + len(self.spheres), *crops.shape[1:])
+        seen[:, 0] = crops
+        if windows:
+            scale = 2 / (self.highs - self.lows)
+            windowed = torch.addcmul(-1 - self.lows * scale, crops[:, None], scale)
+            seen[:, 1 : 1 + windows] = windowed.clamp_(-1, 1)
+        if self.spheres:
+            isolation(crops, self.spheres, self.sphere_window, out=seen[:, 1 + windows :])
+        return seen
 
 
 class AxisPositions(nn.Module):

@@ -98,3 +98,10 @@ def test_radii_may_leave_some_out_and_crops_do_not_see_each_other() -> None:
     assert torch.equal(isolation(crops[1:2], RADII), whole[1:2])
     assert isolation(crops[:0], RADII).shape == (0, 3, 8, 8, 8)
     assert not isolation(torch.randn(1, 8, 8, 8, requires_grad=True), RADII).requires_grad
+
+
+def test_it_is_written_where_it_is_wanted() -> None:
+    crops, memory = torch.randn(2, 8, 8, 8), torch.full((2, 5, 8, 8, 8), 7.0)
+    isolation(crops, RADII, out=memory[:, 1:4])
+    assert torch.equal(memory[:, 1:4], isolation(crops, RADII))
+    assert (memory[:, [0, 4]] == 7).all()

@@ -112,3 +112,13 @@ def test_each_token_is_told_what_stands_alone_in_the_eighths_of_its_patch() -> N
     assert (channels[0, 0] == channels[0, 0].amax()).nonzero().tolist() == [[2, 1, 3]]
     changed = (told - without).abs().amax(-1)[0] > 1e-6
     assert changed[0b101], "the patch at x 1, y 0, z 1"
+
+
+def test_gradients_reach_the_voxels_of_the_crops() -> None:
+    sizes = ((4, 4, 4), (2, 2, 2), 1, 12, 1, 2, 4, 8, 0.0)
+    patches = ConvolutionalPatches(
+        ViTConfig(*sizes, stem_channels=(3,), stem_windows=((-0.5, 0.5),), stem_spheres=(2, 3))
+    )
+    crops = torch.randn(1, 8, 8, 8, requires_grad=True)
+    patches(crops).square().sum().backward()
+    assert crops.grad is not None and crops.grad.abs().amin() > 0
