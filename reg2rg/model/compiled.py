@@ -89,7 +89,7 @@ class CompiledSteps:
         cache = fresh_cache()
         for own in self._room.layers:
             layer = RoomyLayer()
-            layer.hold(own.keys[:rows], own.values[:rows], self._columns)
+            layer.hold(own.keys[:rows, :, : self._columns], own.values[:rows, :, : self._columns])
             cache.layers.append(layer)
         return cache
 

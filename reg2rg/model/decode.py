@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -79,7 +79,7 @@ def write_on(
         if len(ended) >= _ENDED_SHARE * len(batch.rows):
             free = rows - len(batch.rows) + len(ended)
             newcomers = [_Row(place, *prompt) for place, prompt in islice(waiting, free)]
-            batch.exchange(ended, newcomers)
+            batch.exchange(newcomers)
         if not batch.rows:
             return
         if not newcomers:
@@ -105,6 +105,13 @@ class _Row:
         self.generator = torch.Generator().manual_seed(self.seed)
 
 
+def _exchanged(rows: Sequence[_Row], newcomers: Sequence[_Row]) -> list[_Row]:
+    """Newcomers in the places of those that have ended, and where there are not enough of them the last of the rows."""
+    count = sum(not row.is_ended for row in rows) + len(newcomers)
+    moving = chain(newcomers, (row for row in rows[count:] if not row.is_ended))
+    return [next(moving) if row.is_ended else row for row in rows[:count]] + list(moving)
+
+
 class _Batch:
     """Rows that are written together, all of them up to the same column of the cache."""
 
@@ -123,25 +130,26 @@ class _Batch:
         self._cache = kv_cache.fresh_cache()
 
     @torch.inference_mode()
-    def exchange(self, ended: Sequence[_Row], newcomers: Sequence[_Row]) -> None:
-        """Rows leave, others come with their first token; columns that no row needs any more go."""
-        if not ended and not newcomers:
+    def exchange(self, newcomers: Sequence[_Row]) -> None:
+        """Rows that have ended leave, others come with their first token; columns that no row needs any more go."""
+        rows = _exchanged(self.rows, newcomers)
+        if rows == self.rows:
             return
         if self._steps and self.rows:
             self._cache = self._steps.held(len(self.rows))
-        coming = self._read(newcomers)
-        staying = [number for number, row in enumerate(self.rows) if row not in ended]
-        self.rows = [self.rows[number] for number in staying]
-        lead = min((row.start for row in self.rows), default=self._cache.get_seq_length())
-        width = self._cache.get_seq_length() - lead
-        longest = max(width, coming.get_seq_length())
-        self._cache = self._kv_cache.joined_cache(self._cache, staying, lead, coming, longest)
-        for row in self.rows:
-            row.start += longest - width - lead
+        coming, places = self._read(newcomers)
+        numbers = {id(row): number for number, row in enumerate(self.rows)}
+        numbers |= {id(row): len(self.rows) + place for row, place in zip(newcomers, places, strict=True)}
+        staying = [row for row in self.rows if not row.is_ended]
+        width, width_coming = self._cache.get_seq_length(), coming.get_seq_length()
+        longest = max(width_coming, width - min((row.start for row in staying), default=width))
+        self._kv_cache.exchange_rows(self._cache, [numbers[id(row)] for row in rows], coming, longest)
+        for row in staying:
+            row.start += longest - width
         for row in newcomers:
-            row.start += longest - coming.get_seq_length()
-        self.rows += newcomers
-        if self._steps and self.rows:
+            row.start += longest - width_coming
+        self.rows = rows
+        if self._steps and rows:
             self._steps.hold(self._cache)
             self._cache = self._kv_cache.fresh_cache()
 
@@ -157,24 +165,21 @@ class _Batch:
             scores = self._scores(self._cache, embeddings, self.rows)
         self._append(self.rows, scores)
 
-    def _read(self, rows: Sequence[_Row]) -> Any:
-        """A cache of the rows' prompts, which end together; a prompt of several rows is read once."""
+    def _read(self, rows: Sequence[_Row]) -> tuple[Any, list[int]]:
+        """A cache of the rows' prompts, which end together, and their places; a prompt of several is read once."""
         cache = self._kv_cache.fresh_cache()
         if not rows:
-            return cache
+            return cache, []
         longest = max(len(row.embeddings) for row in rows)
         for row in rows:
             row.start = longest - len(row.embeddings)
         distinct = {id(row.embeddings): row for row in rows}
         padded = [functional.pad(row.embeddings, (0, 0, row.start, 0)) for row in distinct.values()]
         scores = self._scores(cache, torch.stack(padded), list(distinct.values()))
-        if len(distinct) < len(rows):
-            number = {key: place for place, key in enumerate(distinct)}
-            places = [number[id(row.embeddings)] for row in rows]
-            cache = self._kv_cache.joined_cache(cache, places, 0, self._kv_cache.fresh_cache(), longest)
-            scores = scores[places]
-        self._append(rows, scores)
-        return cache
+        number = {key: place for place, key in enumerate(distinct)}
+        places = [number[id(row.embeddings)] for row in rows]
+        self._append(rows, scores[places])
+        return cache, places
 
     def _scores(
         self, cache: Any, embeddings: Float[Tensor, "row token embedding"], rows: Sequence[_Row]

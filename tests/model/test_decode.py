@@ -10,7 +10,6 @@ from transformers import GenerationConfig, LlamaForCausalLM
 
 from reg2rg.model.config import Sampling
 from reg2rg.model.decode import Prompt, write_on
-from reg2rg.model.kv_cache import fresh_cache, joined_cache
 from reg2rg.model.quantities import Quantities
 
 EOS = 3
@@ -129,13 +128,3 @@ def test_quantities_are_chosen_by_their_median(language: Any, prompts: list[Prom
 
 def test_no_prompts(language: Any) -> None:
     assert list(write_on(language, [], rows=4, eos_id=EOS, max_new_tokens=5)) == []
-
-
-def test_joined_caches_end_together() -> None:
-    old, new = fresh_cache(), fresh_cache()
-    old.update(torch.ones(3, 1, 5, 2), torch.ones(3, 1, 5, 2), 0)
-    new.update(torch.full((1, 1, 2, 2), 7.0), torch.full((1, 1, 2, 2), 8.0), 0)
-    joined = joined_cache(old, [0, 2], 1, new, 4)
-    keys, values = joined.update(torch.zeros(3, 1, 1, 2), torch.zeros(3, 1, 1, 2), 0)
-    assert keys[:, 0, :, 0].tolist() == [[1, 1, 1, 1, 0], [1, 1, 1, 1, 0], [0, 0, 7, 7, 0]]
-    assert values[2, 0, :, 1].tolist() == [0, 0, 8, 8, 0]
