@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--model", default="phantom")
     parser.add_argument("--count", type=int, default=32)
     parser.add_argument("--batches", type=int, nargs="+", default=(1, 4, 16))
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="0 compares the texts alone")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--regions-per-prompt", type=int, default=10)
     parser.add_argument("--drafts", type=int, default=1)
@@ -76,6 +76,8 @@ def main() -> None:
         same = sum(one == other for one, other in pairs)
         alike = sum(set(read_findings(one)) == set(read_findings(other)) for one, other in pairs)
         print(f"{name}: {same} of {args.count} texts and {alike} studies' findings as {first}")
+    if not args.rounds:
+        return
     timings = in_turn(ways, args.rounds, warm_up=0)
     begin = "prompts" if args.writing else "crops"
     print(f"\n{machine(plain.device.type)}; {args.count} phantoms from {begin} to text\n")

@@ -37,8 +37,11 @@ class TokenSampler:
         warped = scores.float()
         for warp in self._warpers:
             warped = warp(_NO_IDS, warped)
-        draws = torch.stack([torch.rand(scores.shape[1], generator=generator) for generator in generators])
-        noise = -torch.log((-torch.log(draws.clamp(min=1e-20))).clamp(min=1e-20))
+        noise = torch.empty(scores.shape)
+        for row, generator in zip(noise.unbind(), generators, strict=True):
+            row.uniform_(generator=generator)
+        for _ in range(2):
+            noise.clamp_(min=1e-20).log_().neg_()
         return warped + noise.to(warped.device)
 
 
