@@ -5,9 +5,10 @@
 
 The same model and the same studies, from crops to text; with `--writing` from encoded prompts to text, which leaves the
 encoders out. "plain" encodes and generates in float32. All regions of a study are asked for in one prompt, as
-published, unless `--regions-per-prompt` says less. Prints how many texts, and how many studies' findings, are as those
-of the plain way one at a time. With more than one of `--drafts` words are drawn as the model's configuration says, in
-other ways by Hugging Face's generate than by ours; texts are then compared with those of our first way.
+published, unless `--regions-per-prompt` says less. Prints in how many studies the text, the findings with all that is
+said of them, and the abnormalities alone are as in the plain way one at a time. With more than one of `--drafts` words
+are drawn as the model's configuration says, in other ways by Hugging Face's generate than by ours; texts are then
+compared with those of our first way.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from reg2rg.evaluate.consensus import most_agreed
 from reg2rg.generate import GenerationSettings, Reporter
 from reg2rg.model.config import Sampling
 from reg2rg.model.decode import Prompt
+from reg2rg.phantom.finding import Finding
 from reg2rg.phantom.report import read_findings
 from reg2rg.phantom.world import make_phantom
 from reg2rg.preprocess import StudyCrops
@@ -69,13 +71,17 @@ def main() -> None:
         for size in args.batches:
             ways[f"batches of {size}, plain"] = partial(write, plain, crops, settings, size)
             ways[f"batches of {size}, encoded in bfloat16"] = partial(write, fast, crops, settings, size)
-    texts = {name: run() for name, run in ways.items()}
-    first = PLAIN if args.drafts == 1 else list(ways)[1]
+    compared = [name for name in ways if args.drafts == 1 or name != PLAIN]
+    texts = {name: ways[name]() for name in compared}
     for name, others in texts.items():
-        pairs = list(zip(texts[first], others, strict=True))
-        same = sum(one == other for one, other in pairs)
-        alike = sum(set(read_findings(one)) == set(read_findings(other)) for one, other in pairs)
-        print(f"{name}: {same} of {args.count} texts and {alike} studies' findings as {first}")
+        pairs = list(zip(texts[compared[0]], others, strict=True))
+        same, alike, named = (
+            sum(read(one) == read(other) for one, other in pairs) for read in (str, findings, abnormalities)
+        )
+        print(
+            f"{name}: {same} texts, {alike} studies' findings and {named} studies' abnormalities "
+            f"of {args.count} as {compared[0]}"
+        )
     if not args.rounds:
         return
     timings = in_turn(ways, args.rounds, warm_up=0)
@@ -84,6 +90,16 @@ def main() -> None:
     print(table(timings, PLAIN))
     for name, timing in timings.items():
         print(f"{name}: {args.count / timing.wall_s:.2f} studies a second")
+
+
+def findings(text: str) -> set[Finding]:
+    """What is stated, with side, lobe, detail, number and size."""
+    return set(read_findings(text))
+
+
+def abnormalities(text: str) -> set[str]:
+    """What is stated, by name alone."""
+    return {finding.abnormality for finding in read_findings(text)}
 
 
 def write(reporter: Reporter, crops: Sequence[StudyCrops], settings: GenerationSettings, rows: int) -> list[str]:

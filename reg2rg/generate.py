@@ -235,7 +235,7 @@ class Reporter:
             device: auto, cpu or cuda.
             precision: how the language model is held.
             bf16: whether the encoders multiply matrices in bfloat16, as they do in training: faster for large ones on
-                devices with units for it; of the phantom model's studies one in ten gets another text.
+                devices with units for it; of the phantom model's studies one in eight gets other details.
             engine: what writes on from prompts: torch, torch with compiled steps, or vllm where it is installed.
 
         Raises:
