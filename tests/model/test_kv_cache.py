@@ -43,7 +43,8 @@ def test_any_rows_at_any_time(seed: int) -> None:
     cache, number = fresh_cache(), 0
     read: list[list[float]] = []  # by each row that is there
     for _ in range(40):
-        coming, arrivals = fresh_cache(), [[float(dice.randint(1000, 2000))] * dice.choice((1, 9, 60))] * 3
+        width = dice.choice((1, 9, 60))
+        coming, arrivals = fresh_cache(), [[float(dice.randint(1000, 2000))] * width for _ in range(3)]
         added(coming, torch.tensor(arrivals)[:, None, :, None].expand(-1, 1, -1, 2))
         size = dice.randint(1, 6)
         movable = list(range(size, len(read)))
