@@ -16,20 +16,21 @@ def fresh_cache() -> Cache:
     return Cache(layer_class_to_replicate=RoomyLayer)
 
 
-def exchange_rows(cache: Any, sources: Sequence[int], coming: Any, columns: int) -> None:
+def exchange_rows(cache: Any, sources: Sequence[int], coming: Any, columns: int, room: int = 0) -> None:
     """Rows leave a cache and others come, all of them up to the same column; what stays in its place is not moved.
 
     Args:
         cache: of `RoomyLayer`s.
         sources: of each row that shall be there: its number among those that are there, and behind these among those
-            that come.
-        coming: what others have read; each of its rows may come several times.
+            that come. Several rows may come from the same.
+        coming: what others have read.
         columns: how many are left, the last ones. Where a row has fewer, there is anything finite before.
+        room: for how many rows at least memory is taken, if more must be taken.
     """
     if not cache.layers:
         cache.layers.extend(RoomyLayer() for _ in coming.layers)
     for own, other in zip(cache.layers, coming.layers or cache.layers, strict=True):
-        own.exchange(sources, other, columns)
+        own.exchange(sources, other, columns, room)
 
 
 class RoomyLayer(DynamicLayer):
@@ -54,8 +55,9 @@ class RoomyLayer(DynamicLayer):
         rows, more = len(self.keys), key_states.shape[2]
         if self._end + more > self._columns_of_room:
             width = self.get_seq_length()
-            rooms = _room_like(self.keys, rows, width + more), _room_like(self.values, rows, width + more)
-            rooms[0][:, :, :width], rooms[1][:, :, :width] = self.keys, self.values
+            room = len(self._rooms[0])
+            rooms = _room_like(self.keys, room, width + more), _room_like(self.values, room, width + more)
+            rooms[0][:rows, :, :width], rooms[1][:rows, :, :width] = self.keys, self.values
             self._use(rooms, rows, 0, width)
         added = slice(self._end, self._end + more)
         self._rooms[0][:rows, :, added], self._rooms[1][:rows, :, added] = key_states, value_states
@@ -67,7 +69,7 @@ class RoomyLayer(DynamicLayer):
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
         self._use((keys, values), len(keys), 0, keys.shape[2])
 
-    def exchange(self, sources: Sequence[int], coming: "RoomyLayer", columns: int) -> None:
+    def exchange(self, sources: Sequence[int], coming: "RoomyLayer", columns: int, room: int) -> None:
         """As `exchange_rows`, for one layer."""
         if not self.is_initialized:
             self.hold(coming.keys[:0, :, :0], coming.values[:0, :, :0])
@@ -75,15 +77,15 @@ class RoomyLayer(DynamicLayer):
         has_room = len(sources) <= len(rooms[0]) and self._end < self._columns_of_room
         stays = has_room and begin >= self._begin  # before that may be memory that nobody ever wrote into
         if not stays:
-            rooms = _room_like(self.keys, len(sources), columns), _room_like(self.values, len(sources), columns)
-            begin = 0
+            rows = max(len(sources), room)
+            rooms, begin = (_room_like(self.keys, rows, columns), _room_like(self.values, rows, columns)), 0
         places = list(enumerate(sources))
         moved = [(row, source) for row, source in places if source < there and not (stays and row == source)]
         come = [(row, source - there) for row, source in places if source >= there]
         used = slice(begin, begin + columns)
-        for room, old, new in ((rooms[0], self.keys, coming.keys), (rooms[1], self.values, coming.values)):
-            _copy_rows(old, moved, room[:, :, used])
-            _copy_rows(new, come, room[:, :, used])
+        for place, old, new in ((rooms[0], self.keys, coming.keys), (rooms[1], self.values, coming.values)):
+            _copy_rows(old, moved, place[:, :, used])
+            _copy_rows(new, come, place[:, :, used])
         self._use(rooms, len(sources), begin, begin + columns)
 
     def get_seq_length(self) -> int:

@@ -47,6 +47,13 @@ def test_the_same_as_plain_steps(
     assert list(engine.write_on(prompts[::-1], **settings)) == list(write_on(language, prompts[::-1], **settings))
 
 
+@pytest.mark.parametrize("rows", [4, 21])
+def test_texts_of_one_prompt(language: Any, engine: CompiledEngine, prompts: list[Prompt], rows: int) -> None:
+    drafts = [prompt._replace(seed=seed) for prompt in prompts for seed in (7, 8, 9)]
+    settings: dict[str, Any] = {"rows": rows, "eos_id": EOS, "max_new_tokens": 40, "sampling": Sampling(0.5)}
+    assert dict(engine.write_on(drafts, **settings)) == dict(write_on(language, drafts, **settings))
+
+
 def test_longer_than_the_first_room(language: Any, engine: CompiledEngine, prompts: list[Prompt]) -> None:
     settings: dict[str, Any] = {"rows": 3, "eos_id": -1, "max_new_tokens": 300}
     expected = list(write_on(language, prompts[:4], **settings))

@@ -89,6 +89,29 @@ def test_a_prompt_of_several_rows_is_read_once(
     assert len({tuple(ids) for ids in together.values()}) > len(prompts)
 
 
+@pytest.mark.parametrize("temperature", [0.2, 2.0])
+def test_texts_of_a_prompt_share_a_row_until_they_part(
+    language: Any, prompts: list[Prompt], temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drafts = [prompt._replace(seed=seed) for prompt in prompts for seed in range(20)]
+    computed: list[int] = []
+    forward = language.forward
+
+    def counted(**given: Any) -> Any:
+        computed.append(len(given["inputs_embeds"]))
+        return forward(**given)
+
+    monkeypatch.setattr(language, "forward", counted)
+    settings: dict[str, Any] = {"eos_id": EOS, "max_new_tokens": 12, "sampling": Sampling(temperature=temperature)}
+    texts = dict(write_on(language, drafts, rows=len(drafts), **settings))
+    first, *_ = computed
+    assert first == len(prompts)
+    said = {(place // 20, tuple(ids[:count])) for place, ids in texts.items() for count in range(len(ids))}
+    assert len(said) <= sum(computed) < sum(map(len, texts.values())), "ended rows are written on for a while"
+    for place in (0, 19, 70, 139):
+        assert dict(write_on(language, [drafts[place]], rows=1, **settings)) == {0: texts[place]}
+
+
 @pytest.mark.parametrize("rows", [1, 3])
 def test_sampling_hangs_on_the_seed_alone(language: Any, prompts: list[Prompt], rows: int) -> None:
     torch.manual_seed(5)
