@@ -164,8 +164,9 @@ def build_parser() -> argparse.ArgumentParser:
     prepare.add_argument(
         "--bf16",
         action=argparse.BooleanOptionalAction,
-        default=None,
-        help="of the tokens: matrix products in bfloat16 (default: as train, where the machine has units for it)",
+        default=True,
+        help="of the tokens: multiply by units for bfloat16, where the device has any (default); the same but for the "
+        "last digits",
     )
     prepare.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
     _add_model(prepare)
@@ -262,7 +263,8 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bf16",
         action="store_true",
-        help="encode in bfloat16: faster for large models where the device has units for it, other texts now and then",
+        help="encode by units for bfloat16, where the device has any: faster for large models, the same but for the "
+        "last digits",
     )
     add_writing(parser)
 

@@ -38,6 +38,7 @@ from reg2rg.model.precision import (
     room_for_layers,
 )
 from reg2rg.model.reg2rg import Features, Reg2RG
+from reg2rg.model.split_products import products
 from reg2rg.model.vllm_engine import check_quantities
 from reg2rg.models import WEIGHTS_FILE, Engine, Precision, find_model, notice_of
 from reg2rg.phantom.report import read_findings
@@ -187,7 +188,7 @@ class Reporter:
         source: what to call it.
         device: where it works.
         precision: how its language model is held.
-        bf16: whether its encoders multiply matrices in bfloat16.
+        bf16: whether its encoders multiply matrices by units for bfloat16, where the device has any.
         writer: what writes in the place of its language model; None for that itself.
     """
 
@@ -234,8 +235,8 @@ class Reporter:
             name_or_folder: a shipped model's name, or a folder.
             device: auto, cpu or cuda.
             precision: how the language model is held.
-            bf16: whether the encoders multiply matrices in bfloat16, as they do in training: faster for large ones on
-                devices with units for it; of the phantom model's studies one in eight gets other details.
+            bf16: whether the encoders multiply matrices by units for bfloat16, where the device has any; the same but
+                for the last digits, see `reg2rg.model.split_products`.
             engine: what writes on from prompts: torch, torch with compiled steps, or vllm where it is installed.
 
         Raises:
@@ -368,7 +369,7 @@ class Reporter:
             seen = (study.image[None], study.textures, torch.as_tensor(study.masks))
             image, textures, masks = (part.to(self.device).float() for part in seen)
             return self.model.project(image, textures, masks, counts)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+        with products(self.device, self.bf16):
             return self.model.encode(
                 images=self._tensor(study.image[None]),
                 textures=self._tensor(study.textures),

@@ -33,7 +33,7 @@ class ScanOptions:
         model: a shipped model's name or a folder.
         device: auto, cpu or cuda.
         precision: how the language model's weights are held.
-        bf16: whether the encoders multiply matrices in bfloat16.
+        bf16: whether the encoders multiply matrices by units for bfloat16, where the device has any.
         generation: how text is generated.
         even_others: report what is no chest CT too; why it would have been refused is then a warning.
     """

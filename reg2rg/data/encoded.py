@@ -14,13 +14,14 @@ from torch import Tensor
 from reg2rg.data.crops import CropStore, array_of, boxes_of
 from reg2rg.data.store import StudyStore
 from reg2rg.model.reg2rg import Reg2RG
+from reg2rg.model.split_products import products
 from reg2rg.processor import crop_tensor
 from reg2rg.volume import Box
 
 ENCODERS = ("vision", "perceiver", "mask_encoder")
 """The parts of the model that see voxels, and nothing else does."""
 
-_FORMAT = 2  # raise it when the arrays of the same weights change
+_FORMAT = 3  # raise it when the arrays of the same weights change
 _SMALL_CROP = 2**20  # voxels; the phantoms' crops have 2e5, the published ones 4e6
 
 
@@ -58,18 +59,18 @@ class EncodedStudy:
 class TokenStore(StudyStore):
     """What frozen encoders make of the studies of a crop store, without dropout, as float16.
 
-    Other weights or another precision get another subfolder of the crops' folder.
+    Other weights get another subfolder of the crops' folder.
 
     Args:
         crops: whose crops.
         model: whose encoders.
-        bf16: matrix products in bfloat16.
+        bf16: matrix products by units for bfloat16, where the device has any: the same but for the last digits.
         frozen: those of `ENCODERS` that training leaves as they are, the vision encoder among them. With the perceiver
             patches become latents, with the mask encoder masks become vectors.
     """
 
     def __init__(self, crops: CropStore, model: Reg2RG, bf16: bool, frozen: tuple[str, ...] = ENCODERS) -> None:
-        folder = crops.folder.parent / f"tokens-{_digest(encoder_tensors(model, frozen), bf16)}" / crops.dataset.split
+        folder = crops.folder.parent / f"tokens-{_digest(encoder_tensors(model, frozen))}" / crops.dataset.split
         super().__init__(folder, crops.keys)
         self._crops, self._model, self._bf16, self._frozen = crops, model.eval(), bf16, frozen
 
@@ -112,7 +113,7 @@ class TokenStore(StudyStore):
         crops = self._crops[number]
         device = self._device
         images = crop_tensor(np.concatenate([crops.image[None], crops.textures]), device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
+        with products(device, self._bf16):
             tokens = self._model.read_voxels(images)
             if "perceiver" in self._frozen:
                 tokens = self._model.read_patches(tokens)
@@ -132,9 +133,9 @@ def encoder_tensors(model: Reg2RG, parts: tuple[str, ...] = ENCODERS) -> dict[st
     return {name: value for name, value in model.state_dict().items() if name.split(".")[0] in parts}
 
 
-def _digest(tensors: dict[str, Tensor], bf16: bool) -> str:
-    """A short name for weights, in whatever dtype, and the precision in which they are multiplied."""
-    digest = hashlib.sha256(f"{_FORMAT} {bf16}".encode())
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """A short name for weights, in whatever dtype."""
+    digest = hashlib.sha256(str(_FORMAT).encode())
     for name, value in sorted(tensors.items()):
         digest.update(name.encode() + value.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:12]

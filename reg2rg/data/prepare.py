@@ -23,7 +23,7 @@ def prepare(
     cache: Path,
     model: str,
     tokens: bool = False,
-    bf16: bool | None = None,
+    bf16: bool = True,
     device: str = "cpu",
     limit: int | None = None,
     workers: int = 1,
@@ -36,7 +36,8 @@ def prepare(
         cache: the folder to fill; several datasets and models may share it.
         model: a shipped model's name or a folder; its configuration says how crops are cut.
         tokens: keep also what the model's encoders make of the crops, without dropout.
-        bf16: for the tokens: matrix products in bfloat16; None, as in training, where the device has units for it.
+        bf16: for the tokens: matrix products by units for bfloat16, where the device has any; the same but for the
+            last digits.
         device: for the tokens: where the encoders run.
         limit: only the first studies.
         workers: processes that compute crops.
@@ -61,14 +62,14 @@ def prepare(
         import torch
 
         from reg2rg.data.encoded import TokenStore
-        from reg2rg.model.precision import leave_half_precision, multiplies_bf16
+        from reg2rg.model.precision import leave_half_precision
         from reg2rg.model.reg2rg import Reg2RG
 
         where = torch.device(device)
         encoder = Reg2RG.from_pretrained(folder).to(where)
         if where.type == "cpu":
             leave_half_precision(encoder)
-        encoded = TokenStore(crops, encoder, multiplies_bf16(where) if bf16 is None else bf16)
+        encoded = TokenStore(crops, encoder, bf16)
         summary["tokens"] = _fill(encoded, 1, progress("tokens"), left_out)
     return {**summary, "left_out": left_out, "seconds": round(time.perf_counter() - started, 3)}
 

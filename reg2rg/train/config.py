@@ -59,7 +59,7 @@ class TrainConfig:
         writing: how the finished model writes unless it is asked for another way; by default as published.
         max_length: longest prompt and answer in tokens.
         bf16: matrix products in bfloat16; null where the machine has units for it (GPUs from Ampere on, CPUs with
-            AMX), since others take longer so than in float32.
+            AMX), since others take longer so than in float32. Tokens that are kept are as in float32 either way.
         half: the finished model's weights are saved in float16, half the size.
         seed: of weights, order and dropout.
         save_every: steps between checkpoints.
