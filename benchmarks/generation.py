@@ -4,7 +4,8 @@
         [--regions-per-prompt 10] [--drafts 1] [--writing] [--compiled]
 
 The same model and the same studies, from crops to text; with `--writing` from encoded prompts to text, which leaves the
-encoders out. "plain" encodes and generates in float32. All regions of a study are asked for in one prompt, as
+encoders out. "plain" encodes and generates in float32, "by parts" encodes as `--bf16` does where there are units for
+bfloat16, and here takes longer where there are none. All regions of a study are asked for in one prompt, as
 published, unless `--regions-per-prompt` says less. Prints in how many studies the text, the findings with all that is
 said of them, and the abnormalities alone are as in the plain way one at a time. With more than one of `--drafts` words
 are drawn as the model's configuration says, in other ways by Hugging Face's generate than by ours; texts are then

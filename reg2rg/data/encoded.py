@@ -13,6 +13,7 @@ from torch import Tensor
 
 from reg2rg.data.crops import CropStore, array_of, boxes_of
 from reg2rg.data.store import StudyStore
+from reg2rg.model.precision import multiplies_bf16
 from reg2rg.model.reg2rg import Reg2RG
 from reg2rg.model.split_products import products
 from reg2rg.processor import crop_tensor
@@ -91,10 +92,14 @@ class TokenStore(StudyStore):
         return self._crops.fingerprint(number)
 
     def _problems(self, pending: Sequence[int], workers: int) -> Iterator[str]:
-        """Small crops do not keep several threads of a processor busy: there each thread encodes a study of its own."""
+        """Small crops do not keep several threads of a processor busy: there each thread encodes a study of its own.
+
+        Not by units for bfloat16: while one thread uses them, what the others multiply in float32 would be rounded.
+        """
         threads = torch.get_num_threads()
         is_small = math.prod(self._model.config.crop_size_xyz) < _SMALL_CROP
-        if self._device.type != "cpu" or not is_small or threads == 1:
+        by_units = self._bf16 and multiplies_bf16(self._device)
+        if self._device.type != "cpu" or not is_small or by_units or threads == 1:
             yield from super()._problems(pending, workers)
             return
         torch.set_num_threads(1)

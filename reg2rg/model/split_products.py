@@ -25,10 +25,11 @@ class SplitProducts(TorchFunctionMode):
 
     A float32 is split into its rounded value and the rounded rest, two bfloat16 with 16 bits of mantissa together. Of
     the products of these parts the three that matter are added up (Henry, Tang and Heinecke, "Leveraging the bfloat16
-    Artificial Intelligence Datatype For Higher-Precision Computations", ARITH 2019). A single product of
-    rounded numbers would take a third of that, and change details of one report in eight.
+    Artificial Intelligence Datatype For Higher-Precision Computations", ARITH 2019). A single product of rounded
+    numbers is one instead of three, and changes details of one report in eight (LOG.md, 2026-11-30).
 
-    Weights are split once for as long as the context lasts.
+    Weights are split once for as long as the context lasts. On a CPU one thread at a time may be in it while others
+    multiply in float32, see `_Bf16Units`.
     """
 
     def __init__(self) -> None:

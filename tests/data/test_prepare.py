@@ -183,6 +183,31 @@ def test_tokens_do_not_depend_on_the_number_of_threads(
             np.testing.assert_array_equal(values, three[name])
 
 
+def test_units_for_bfloat16_are_used_by_one_thread_at_a_time(
+    data: Path, tmp_path: Path, sizes: Reg2RGConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("reg2rg.data.encoded", "reg2rg.model.split_products"):
+        monkeypatch.setattr(f"{module}.multiplies_bf16", lambda _: True)
+    crops = CropStore(open_dataset(data, "valid"), tmp_path / "cache", sizes)
+    crops.fill()
+    tokens = TokenStore(crops, build_model(sizes), bf16=True)
+    workers: list[threading.Thread] = []
+    encode = TokenStore._compute
+
+    def counted(store: TokenStore, number: int) -> dict[str, np.ndarray]:
+        workers.append(threading.current_thread())
+        return encode(store, number)
+
+    monkeypatch.setattr(TokenStore, "_compute", counted)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert tokens.fill() == {}
+    finally:
+        torch.set_num_threads(before)
+    assert workers == [threading.main_thread()] * 2
+
+
 def test_a_disk_without_room_is_refused_before_the_work(
     data: Path, tmp_path: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
